@@ -35,7 +35,7 @@ $(READY_DEMO): pyproject.toml constraints.txt
 	touch $@
 
 $(READY): $(READY_DEMO)
-	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,ray,server,serve,egress,postgresql,benchmarks,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[replay,adapters,vllm,ray,server,serve,egress,postgresql,benchmarks,dev]'
 	touch $@
 
 demo: $(READY_DEMO)
@@ -90,7 +90,7 @@ $(TRITON_ALONE): $(VLLM_READY)
 test-triton: $(READY) $(TRITON_ALONE)
 	TRITON_INTERPRET=1 WEIGHTWARDEN_REQUIRE_TRITON=1 PYTHONPATH=$(TRITON_ALONE) \
 		WEIGHTWARDEN_VLLM_SOURCES="$$($(VLLM_VENV)/bin/python -c 'from importlib.util import find_spec; print(find_spec("vllm").submodule_search_locations[0])')" \
-		$(BIN)/pytest tests/verifier/candidates/device/test_kernels.py tests/speculation
+		$(BIN)/pytest tests/verifier/candidates/device/test_kernels.py tests/speculation tests/sampler/test_draft_acceptance.py
 
 # More than a million inputs; stops at the first that breaks a promise, and leaves it in a file crash-...
 fuzz: $(READY)

@@ -42,7 +42,8 @@ def write_random_adapter(
                 weight = stream.get_tensor(name).float()
                 down = torch.randn(rank, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5
                 up = torch.randn(weight.shape[0], rank, generator=generator)
-                up *= strength * weight.norm() / (up @ down).norm()
+                product = ((up.T @ up) @ (down @ down.T)).trace().sqrt()  # Frobenius norm of up @ down
+                up *= strength * weight.norm() / product
                 tensors[f"base_model.model.{layer}.lora_A.weight"] = down
                 tensors[f"base_model.model.{layer}.lora_B.weight"] = up.contiguous()
     folder.mkdir(parents=True)

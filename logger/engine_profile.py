@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.record import Engine, Name
@@ -17,6 +17,10 @@ from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
 
 MAX_PROFILE_BYTES = 65_536
+ONE_HOT = "vllm-v2-one-hot"
+"""The scheme of acceptance `one-hot`."""
+COUPLED_SCHEMES = ("vllm-v2", "vllm-v2-fp64")
+"""The schemes whose noise depends on the position alone: a drafted token can be compared with the draw."""
 
 
 class EngineProfileError(WeightwardenError, ValueError):
@@ -25,6 +29,23 @@ class EngineProfileError(WeightwardenError, ValueError):
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+_CHANCE = "the server's own claims decide which tokens it admits"
+UNKNOWN_ACCEPTANCE = {
+    "probabilistic": f"a draft's probability is not in the record, and {_CHANCE}",
+    "block": f"a token's acceptance depends on later drafts, which are not in the record, and {_CHANCE}",
+    "synthetic": "tokens are accepted at a set rate, whatever the model says of them",
+}
+"""Rules of acceptance above temperature 0 that cannot be verified, with the reason (docs/sampling.md, section 4.9)."""
+
+
+def _known_acceptance(value: Any) -> Any:
+    """The value, unless it is a rule that cannot be verified."""
+    if isinstance(value, str) and value in UNKNOWN_ACCEPTANCE:
+        what = f"{value} acceptance cannot be verified above temperature 0: {UNKNOWN_ACCEPTANCE[value]}"
+        raise refusal("acceptance", "", f"{what}; verified are greedy, coupled and one-hot")
+    return value
 
 
 class Speculation(_Strict):
@@ -40,7 +61,7 @@ class Speculation(_Strict):
 
     method: Name
     tokens: Annotated[int, Field(ge=1, le=1024)]
-    acceptance: Literal["greedy", "coupled", "one-hot"]
+    acceptance: Annotated[Literal["greedy", "coupled", "one-hot"], BeforeValidator(_known_acceptance)]
 
 
 class EngineProfile(_Strict):
@@ -84,6 +105,18 @@ class EngineProfile(_Strict):
             scheme(self.sampler)
         except UnknownScheme as error:
             raise refusal("unknown_scheme", "sampler", str(error)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _scheme_of_the_acceptance(self) -> "EngineProfile":
+        """The scheme and the acceptance rule say the same of how tokens are drawn."""
+        acceptance = None if self.speculation is None else self.speculation.acceptance
+        if (acceptance == "one-hot") != (self.sampler == ONE_HOT):
+            what = f"speculation.acceptance one-hot and scheme {ONE_HOT} need each other; the scheme is {self.sampler}"
+            raise refusal("speculation", "sampler", what)
+        if acceptance == "coupled" and self.sampler not in COUPLED_SCHEMES:
+            what = f"draws of {' and '.join(COUPLED_SCHEMES)} alone can be coupled; the scheme is {self.sampler}"
+            raise refusal("speculation", "speculation.acceptance", what)
         return self
 
     @classmethod

@@ -10,7 +10,8 @@ TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 SPECULATES = (
     "above temperature 0, speculative decoding consumes noise at boundaries that the record does not show, or accepts"
-    " tokens by chance"
+    " tokens by chance; vLLM's V2 runner with drafts of no probabilities has the scheme vllm-v2-one-hot, and one whose"
+    " acceptance is coupled to the seeded draw has the scheme vllm-v2"
 )
 UNREPLAYABLE_FIELDS: Mapping[str, str] = {
     "structured_outputs": "a grammar mask is known from the field grammar of the record alone",

@@ -38,6 +38,8 @@ class Scheme:
         top_p_of_everything: True: top-p counts the mass of the whole vocabulary. False: of the tokens that top-k keeps.
         needs_cut: True if top-k or top-p must be on.
         refused: sampling fields that must have their neutral value, with the reason.
+        speculates: True for the scheme of an engine that accepts drafted tokens by chance. It is *weak*: the drafts are
+            unknown, so that several tokens of a position may be honest, and all of them are admissible.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Scheme:
     top_p_of_everything: bool = False
     needs_cut: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
+    speculates: bool = False
 
     def effective_temperature(self, temperature: float) -> float:
         """Temperature by which the engine divides. It has no meaning for greedy sampling."""
@@ -101,6 +104,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme(name="vllm-cpu"),
         Scheme(name="vllm-v2"),
         Scheme(name="vllm-v2-fp64"),
+        Scheme(name="vllm-v2-one-hot", speculates=True),
         Scheme(name="vllm-v1"),
         *(Scheme(name=f"vllm-v1-{gpu}") for gpu in GPU_THREADS),
         Scheme(name="vllm-v1-fp64"),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.places import ROOT
 
-PACKAGES = ("verifier", "logger", "sampler", "cli", "benchmarks")
+PACKAGES = ("verifier", "logger", "sampler", "cli", "benchmarks", "examples/coupled-speculation")
 QUESTION = re.compile(r"(What|Whether|Which|How|Where|Who|When)\b")
 SECTION = re.compile(r"(Attributes|Args|Raises|Returns):")
 SECTIONS_OF_NAMES = ("Attributes", "Args", "Raises")

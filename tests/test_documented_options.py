@@ -26,6 +26,7 @@ SUFFIXES = ("_total", "_bucket", "_count", "_sum", "_created")
 
 FOREIGN = {
     "vLLM": """
+        --enable-lora --lora-modules --max-lora-rank
         --override-generation-config --generation-config --logprobs-mode --max-logprobs --max-num-batched-tokens
         --no-enable-chunked-prefill --enable-prefix-caching --use-fp64-gumbel --hf-overrides --gpu-memory-utilization
         --max-model-len --dtype --host --port --structured-outputs-config --reasoning-parser

@@ -19,7 +19,7 @@ ROOMS = {
         ("sidecar",),
     ),
     "logger/sidecar": (
-        ("errors", "limits", "metrics", "prompts", "reading"),
+        ("errors", "limits", "metrics", "prompts", "reading", "logprobs"),
         ("wire", "log", "upstream"),
         ("constraints", "model"),
     ),
@@ -40,6 +40,7 @@ ROOMS = {
         ("audit", "ingest", "accounting"),
         ("alerting",),
         ("startup",),
+        ("fleet",),
         ("api",),
     ),
     "cli": (

@@ -153,6 +153,7 @@ def calibrate(
     model: "TransformersReplayer",
     limits: CalibrationLimits | None = None,
     *,
+    unlisted_engine: bool = False,
     progress: Progress | None = None,
 ) -> CalibrationResult:
     """A policy from honest records: fitted on one half of them, measured on the other.
@@ -161,14 +162,23 @@ def calibrate(
         given: records of an honest server.
         model: result of `load_model`.
         limits: largest shares of honest tokens beyond the thresholds, and the seed of the split into halves.
+        unlisted_engine: calibrate also if the sampling scheme was not compared with the records' engine and version.
         progress: called with the number of output tokens just replayed.
 
     Raises:
         UnfitRecord: a record does not fit the model; the message names file and line.
-        CalibrationError: no threshold satisfies the limits, or there are too few records.
+        CalibrationError: no threshold satisfies the limits, or there are too few records, or they are of several
+            engines or profiles, or of an engine and version with which the scheme was not compared.
     """
     placed = [item for item in given.placed() if item.record.output_token_ids]
     check_against_model(placed, model.identity)
     records = [item.record for item in placed]
-    found = fit(model, records, limits or CalibrationLimits(), traffic_digests=given.digests, progress=progress)
+    found = fit(
+        model,
+        records,
+        limits or CalibrationLimits(),
+        traffic_digests=given.digests,
+        unlisted_engine=unlisted_engine,
+        progress=progress,
+    )
     return replace(found, policy=found.policy.with_context(model.max_model_len))

@@ -201,7 +201,7 @@ def _policy(
             records = in_batches(server, requests, lambda _: honestly)
         tokens = sum(len(record.output_token_ids) for record in records)
         with progress_bar(tokens, "Calibration: replaying") as progress:
-            made = calibrate(replayer, records, CalibrationLimits(), progress=progress)
+            made = calibrate(replayer, records, CalibrationLimits(), unlisted_engine=True, progress=progress)
         write_text(path, made.policy.to_toml())
     policy = read_policy(path)
     assert isinstance(policy, Policy)

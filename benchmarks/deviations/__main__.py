@@ -136,7 +136,7 @@ def _policy(out: Path, setting: Setting, replayer: ContextReplayer, contexts: Se
         ]
         tokens = sum(len(claim.output_token_ids) for claim in claims)
         with progress_bar(tokens, "Calibration") as progress:
-            made = calibrate(replayer, claims, CalibrationLimits(), progress=progress)
+            made = calibrate(replayer, claims, CalibrationLimits(), unlisted_engine=True, progress=progress)
         write_text(path, made.policy.to_toml())
     policy = read_policy(path)
     assert isinstance(policy, Policy)

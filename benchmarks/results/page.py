@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from benchmarks.repository import ROOT
 from benchmarks.results.table import ResultsTable
+from benchmarks.results.tables.adapters import ADAPTERS
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
 from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
@@ -33,11 +34,13 @@ from benchmarks.results.tables.honest_capital import HONEST_CAPITAL
 from benchmarks.results.tables.limits import LIMITS
 from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
+from benchmarks.results.tables.one_hot_speculation import ONE_HOT_SPECULATION
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.release_jitter import RELEASE_JITTER
 from benchmarks.results.tables.release_pace import RELEASE_PACE
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
 from benchmarks.results.tables.sidecar_cost import SIDECAR_BEGINNING, SIDECAR_STEADY, SIDECAR_TOKEN_WAY
+from benchmarks.results.tables.speculation import SPECULATION
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.ways_out import WAYS_OUT
@@ -72,12 +75,15 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "limits": LIMITS,
     "grammar-masks": GRAMMAR_MASKS,
     "grammar-bits": GRAMMAR_BITS,
+    "one-hot-speculation": ONE_HOT_SPECULATION,
     "grammar-cost": GRAMMAR_COST,
     "sidecar-steady": SIDECAR_STEADY,
     "sidecar-beginning": SIDECAR_BEGINNING,
     "sidecar-token-way": SIDECAR_TOKEN_WAY,
+    "adapters": ADAPTERS,
     "egress": EGRESS,
     "egress-speed": EGRESS_SPEED,
+    "speculation": SPECULATION,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)

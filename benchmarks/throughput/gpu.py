@@ -255,6 +255,7 @@ def policy_for(replayer: TransformersReplayer) -> Policy:
             "engine": "random",
             "engine_version": "1",
             "scheme": "vllm-v2",
+            "unlisted_engine": True,
             "dtype": replayer.dtype,
         }
     )

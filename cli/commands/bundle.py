@@ -84,7 +84,7 @@ def make(
     "--replay",
     "wanted",
     is_flag=True,
-    help="Replay the record on the embedded model. Implied by --model and by --replayer vllm.",
+    help="Replay the record on the embedded model. Implied by --model, --adapter and --replayer vllm.",
 )
 @replay_options
 @click.pass_context
@@ -106,7 +106,7 @@ def check(ctx: click.Context, /, path: Path, public_key_path: Path, wanted: bool
         click.echo(f"{path}: does NOT hold:\n  {printable(str(error))}")
         ctx.exit(exit_codes.ALARM)
     found = check_bundle(opened, keys)
-    replays = wanted or options.model_name is not None or options.implementation == "vllm"
+    replays = wanted or options.model_name is not None or options.implementation == "vllm" or options.has_adapters
     if replays and not found.findings:
         replay_bundle(opened, lambda policy: _verifier(ctx, policy, options), found)
     elif not replays:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from weightwarden.cli.options.engine_profile import ENGINE_PROFILE_OPTION
 from weightwarden.cli.options.quorum import quorum_of, quorum_options
 from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.run_input import read_input, sample_of
@@ -24,13 +25,14 @@ from weightwarden.cli.reports.calibration import (
     exact_json,
     exact_summary,
 )
+from weightwarden.logger.engine_profile import EngineProfile
 from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.verifier.calibration.exact import calibrate_exact
 from weightwarden.verifier.calibration.fit import calibrate as calibrate_policy
 from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.statistics.sampling_design import AuditBy
-from weightwarden.verifier.verification.compatibility import check_against_model
+from weightwarden.verifier.verification.compatibility import check_against_model, check_against_profile
 
 
 @click.command()
@@ -71,6 +73,12 @@ from weightwarden.verifier.verification.compatibility import check_against_model
     show_default=True,
     help="Seed of the split into halves.",
 )
+@click.option(
+    "--unlisted-engine",
+    is_flag=True,
+    help="Calibrate although the scheme was not compared with the records' engine and version. The policy says so.",
+)
+@ENGINE_PROFILE_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON. Field names contain the units.")
 def calibrate(
     traffic: tuple[str, ...],
@@ -86,6 +94,8 @@ def calibrate(
     max_dangerous_rate: float,
     max_unsafe_rate: float,
     split_seed: int,
+    unlisted_engine: bool,
+    profile_path: Path | None,
     as_json: bool,
     **replay: Any,
 ) -> None:
@@ -98,8 +108,12 @@ def calibrate(
 
     The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass. With
     --public-key the arguments are archives of one log, which are checked as in `verify run`.
+
+    If the records name an engine profile, then they must all name the same one, and the policy holds for records that
+    name it and for no others.
     """
     check_writable(out)
+    profile = None if profile_path is None else EngineProfile.read(profile_path)
     given = read_input(
         traffic,
         public_key_path,
@@ -114,12 +128,21 @@ def calibrate(
     replayer = load_replayer(ReplayOptions(**replay), exact=exact)
     click.get_current_context().call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
+    if profile is not None:
+        check_against_profile(placed, profile, str(profile_path))
     records = [item.record for item in placed]
     digests, vocabulary = given.digests, replayer.identity.vocabulary
     with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         if exact:
             names = [item.short_place for item in placed]
-            checked = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)
+            checked = calibrate_exact(
+                replayer,
+                records,
+                names,
+                traffic_digests=digests,
+                unlisted_engine=unlisted_engine,
+                progress=progress,
+            )
             policy: BasePolicy = checked
             warnings: list[str] = []
             summary, found = exact_summary(checked, vocabulary), exact_json(checked)
@@ -127,15 +150,25 @@ def calibrate(
             limits = CalibrationLimits(
                 max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
             )
-            result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
+            result = calibrate_policy(
+                replayer,
+                records,
+                limits,
+                traffic_digests=digests,
+                unlisted_engine=unlisted_engine,
+                progress=progress,
+            )
             policy, warnings = result.policy, result.warnings
             summary, found = calibrated_summary(result, vocabulary), calibrated_json(result)
     policy = policy.with_context(replay["max_model_len"])
     write_text(out, policy.to_toml(), public=True)
-    for warning in warnings:
+    for warning in (*warnings, *policy.warnings(records)):
         click.echo(f"Warning: {warning}", err=True)
     if as_json:
-        click.echo(json.dumps({"policy": str(out), "policy_digest": policy.digest(), **found}, indent=2))
+        made = {"policy": str(out), "policy_digest": policy.digest(), "engine_profile": policy.made_for.profile}
+        shown = {} if profile is None else {"engine_profile_contents": profile.contents()}
+        click.echo(json.dumps({**made, **shown, **found}, indent=2))
         return
     click.echo(summary)
-    click.echo(f"\n{out}: {policy.digest()}")
+    profile_named = "" if policy.made_for.profile is None else f", for engine profile {policy.made_for.profile}"
+    click.echo(f"\n{out}: {policy.digest()}{profile_named}")

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,11 +20,13 @@ from weightwarden.cli.options.shared import (
     provider_options,
 )
 from weightwarden.extras import needs_extra
+from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.text import printable
 
 if TYPE_CHECKING:
     from weightwarden.verifier.probe.conclusion import Conclusion, SchemeFinding
     from weightwarden.verifier.probe.evidence import SchemeMatch
+    from weightwarden.verifier.probe.probed_engine import ProbedEngine
     from weightwarden.verifier.probe.queries import ProbeQueries
 
 SHOWN_SCHEMES = 6
@@ -55,6 +58,18 @@ FORMAT = "weightwarden-probe/1"
     metavar="TOKENS",
     help="Tokens of each answer.",
 )
+@click.option(
+    "--engine-version",
+    metavar="VERSION",
+    help="Version of the server's engine. Default: what the server states at /version, if it does.",
+)
+@click.option(
+    "--write-profile",
+    "profile_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="If a scheme is named, write the draft of an engine profile to this file, to be completed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def probe(
@@ -65,19 +80,24 @@ def probe(
     max_model_len: int | None,
     prompts: int,
     tokens: int,
+    engine_version: str | None,
+    profile_path: Path | None,
     as_json: bool,
     **provider: Any,
 ) -> None:
     """Send a few seeded requests to the server at --url, and identify its sampling scheme.
 
     The answers are replayed on a trusted copy of the model (--model) under every known scheme. A scheme is named if it
-    yields most of the tokens, and if as many by chance have probability at most 1e-6 over all schemes tried.
+    yields most of the tokens, and if as many by chance have probability at most 1e-6 over all schemes tried. The result
+    also says whether the scheme was compared with the version of the engine, as the server states it.
 
     Exit code 0: a scheme is named. 1: no known scheme matches. 2: error, e.g. a server that does not answer.
     """
     with needs_extra("vllm"):
         from weightwarden.verifier.probe.conclusion import conclude
+        from weightwarden.verifier.probe.probed_engine import ProbedEngine
         from weightwarden.verifier.probe.queries import Interviewer
+    check_writable(profile_path)
     options = ProviderOptions(**provider)
     replayer = load_replayer(ReplayOptions(model_name=model_name, device=device, max_model_len=max_model_len))
     ctx.call_on_close(replayer.close)
@@ -88,6 +108,9 @@ def probe(
             prompts
         )
         conclusion = conclude(replayer, interview)
+        engine = None
+        if conclusion.named is not None:
+            engine = ProbedEngine(scheme=conclusion.named, version=engine_version or client.stated_version())
         about = {
             "url": client.url,
             "served_model": served,
@@ -95,11 +118,17 @@ def probe(
             "model_digest": replayer.identity.digest,
             "asked_as": None if client.manner is None else client.manner[0].name,
         }
-    click.echo(_json(about, interview, conclusion) if as_json else _text(about, interview, conclusion))
+    show = _json if as_json else _text
+    click.echo(show(about, interview, conclusion, engine))
+    if profile_path is not None and engine is not None:
+        write_text(profile_path, engine.profile_draft(), public=True)
+        click.echo(f"{profile_path}: the draft of an engine profile; complete it", err=True)
     ctx.exit(exit_codes.CLEAR if conclusion.named is not None else exit_codes.ALARM)
 
 
-def _text(about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conclusion") -> str:
+def _text(
+    about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conclusion", engine: "ProbedEngine | None"
+) -> str:
     lines = [f"{about['url']}: {printable(about['served_model'])}, asked as {about['asked_as']}", ""]
     answers = len(interview.greedy) + len(interview.unfiltered) + len(interview.filtered)
     source = "re-tokenised from text" if interview.retokenised else "told by the server"
@@ -120,12 +149,13 @@ def _text(about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conc
     if filtered is not None and filtered.scheme not in (None, name):
         name = f"{name} without filters and by {filtered.scheme} with them"
     if best is None:
-        return "\n".join([*lines, f"Samples by {name}, with settings of its own."])
+        return "\n".join([*lines, f"Samples by {name}, with settings of its own.", str(engine)])
     alike = f" ({', '.join(conclusion.unfiltered.alike)} give the same here)" if conclusion.unfiltered.alike else ""
     lines.append(
         f"Samples by {name}{alike}: {best.matches} of {best.tokens} unfiltered tokens, where chance gives"
         f" {best.chance_n.sum():.0f} ({_chance(best)})."
     )
+    lines.append(str(engine))
     return "\n".join(lines)
 
 
@@ -151,7 +181,9 @@ def _chance(evidence: "SchemeMatch") -> str:
     return f"probability 1e{exponent:.0f}" if exponent >= -300 else "probability below 1e-300"
 
 
-def _json(about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conclusion") -> str:
+def _json(
+    about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conclusion", engine: "ProbedEngine | None"
+) -> str:
     def plain(item: "SchemeMatch") -> dict[str, Any]:
         return {
             "scheme": item.scheme,
@@ -178,6 +210,7 @@ def _json(about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conc
     report = {
         "format": FORMAT,
         "scheme": conclusion.named,
+        "engine": None if engine is None else {"name": engine.name, "version": engine.version, "listed": engine.listed},
         **about,
         "retokenised_answers": interview.retokenised,
         "left_out": interview.left_out,

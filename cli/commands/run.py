@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from weightwarden.cli import exit_codes
+from weightwarden.cli.options.engine_profile import ENGINE_PROFILE_OPTION
 from weightwarden.cli.options.executor import ExecutorOptions, executor_options, open_executor
 from weightwarden.cli.options.quorum import quorum_of, quorum_options
 from weightwarden.cli.options.run_input import read_input, sample_of
@@ -20,10 +21,15 @@ from weightwarden.cli.reports.identity import ReportIdentity
 from weightwarden.cli.reports.json import json_report
 from weightwarden.cli.reports.summary import text_summary
 from weightwarden.cli.verify_and_report import verify_and_report
+from weightwarden.logger.engine_profile import EngineProfile
 from weightwarden.logger.files.output import check_writable
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.statistics.sampling_design import AuditBy
-from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
+from weightwarden.verifier.verification.compatibility import (
+    check_against_model,
+    check_against_policy,
+    check_against_profile,
+)
 from weightwarden.verifier.verification.run import RunVerdict
 
 _EXIT_CODES: dict[RunVerdict, int] = {
@@ -86,6 +92,7 @@ _EXIT_CODES: dict[RunVerdict, int] = {
     metavar="TOKENS",
     help="Context length of the inference server, in tokens, if set. Default: the policy's, or vLLM's.",
 )
+@ENGINE_PROFILE_OPTION
 @executor_options
 @click.pass_context
 def run(
@@ -106,6 +113,7 @@ def run(
     key_path: Path | None,
     audit_by: AuditBy,
     max_model_len: int | None,
+    profile_path: Path | None,
     **more: Any,
 ) -> None:
     """Replay the records of a log on a trusted model, and judge their tokens, their ends, and the run.
@@ -131,6 +139,7 @@ def run(
     check_writable(None if to_stdout else json_path, html_path, tokens_path)
     ReportIdentity.of(auditor=auditor)  # refuses an unfit name before the work
     policy = read_policy(policy_path)
+    profile = None if profile_path is None else EngineProfile.read(profile_path)
     given = read_input(
         traffic,
         public_key_path,
@@ -145,12 +154,15 @@ def run(
     ctx.call_on_close(executor.close)
     check_against_model(given.boundary, executor.replayer.identity)
     check_against_policy(given.boundary, policy)
-    if given.warning is not None:
-        click.echo(f"Warning: {given.warning}", err=True)
+    if profile is not None:
+        check_against_profile(given.boundary, profile, str(profile_path))
+    warnings = policy.warnings(item.record for item in given.boundary)
+    for warning in (*([] if given.warning is None else [given.warning]), *warnings):
+        click.echo(f"Warning: {warning}", err=True)
     context, identity = verify_and_report(
         executor,
         given,
-        lambda: ReportIdentity.of(policy_path, auditor),
+        lambda: ReportIdentity.of(policy_path, auditor, profile),
         json_path=None if to_stdout else json_path,
         html_path=html_path,
         tokens_path=tokens_path,

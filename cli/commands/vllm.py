@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from weightwarden.cli import exit_codes
+from weightwarden.cli.options.adapters import ADAPTER_OPTIONS
 from weightwarden.cli.options.replayer import identity_of, vllm_client
-from weightwarden.cli.options.shared import MODEL_OPTION, ServerOptions, server_options
+from weightwarden.cli.options.shared import MODEL_OPTION, ServerOptions, server_options, with_options
 from weightwarden.extras import needs_extra
+from weightwarden.logger.model.adapter import read_adapters
 from weightwarden.verifier.policy.file import read_policy
 
 
@@ -21,6 +23,7 @@ def vllm() -> None:
 
 @vllm.command()
 @MODEL_OPTION
+@with_options(*ADAPTER_OPTIONS)
 @click.option(
     "--policy",
     "policy_path",
@@ -50,6 +53,8 @@ def vllm() -> None:
 )
 def start(
     model_name: str | None,
+    adapter: tuple[tuple[str, Path], ...],
+    adapters: tuple[Path, ...],
     policy_path: Path | None,
     port: int,
     max_model_len: int | None,
@@ -67,17 +72,20 @@ def start(
         from weightwarden.verifier.replay.vllm.command import fresh_cpu_command, server_command
         from weightwarden.verifier.replay.vllm.processor import InstructionSet, Processor, this_processor
     identity = identity_of(model_name)
+    served = list(read_adapters(adapter, adapters).values())
     if processor_class is None:
         processor = this_processor(os.environ)
     else:
         classes = {one.lower(): one for one in InstructionSet}
         processor = Processor(name="as --processor says", instructions=classes[processor_class.lower()])
     if policy_path is None:
-        command = fresh_cpu_command(identity.path, processor=processor, max_model_len=max_model_len)
+        command = fresh_cpu_command(identity.path, processor=processor, max_model_len=max_model_len, adapters=served)
     else:
         policy = read_policy(policy_path)
         policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=policy.made_for.dtype)
-        command = server_command(policy, identity.path, processor=processor, max_model_len=max_model_len)
+        command = server_command(
+            policy, identity.path, processor=processor, max_model_len=max_model_len, adapters=served
+        )
     click.echo(command.shell(port), nl=False)
 
 

@@ -24,7 +24,6 @@ class AdapterFolder(click.ParamType[tuple[str, Path]]):
 ADAPTER_OPTIONS = (
     click.option(
         "--adapter",
-        "adapters",
         type=AdapterFolder(),
         multiple=True,
         metavar="NAME=FOLDER",
@@ -32,7 +31,6 @@ ADAPTER_OPTIONS = (
     ),
     click.option(
         "--adapters",
-        "adapter_folders",
         type=click.Path(path_type=Path),
         multiple=True,
         metavar="FOLDER",

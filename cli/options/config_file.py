@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,33 +41,55 @@ def _check_environment(ctx: click.Context) -> None:
 
 def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     _check_environment(ctx)
-    if path is None:
-        return
+    if path is not None:
+        ctx.default_map = option_values(ctx, read_toml(path), str(path), leave_out=("config",))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
     try:
         with path.open("rb") as stream:
-            content = tomllib.load(stream)
+            return tomllib.load(stream)
     except OSError as error:
         raise click.UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
     except (ValueError, RecursionError) as error:  # ValueError: also an integer with too many digits
         raise click.UsageError(f"{path}: not TOML: {error}") from None
+
+
+def option_values(
+    ctx: click.Context, table: dict[str, Any], where: str, *, leave_out: Collection[str]
+) -> dict[str, Any]:
+    """The values of a command's options in a table of TOML, as text, by the names of the parameters.
+
+    Args:
+        where: where the table is, for messages.
+        leave_out: names of parameters that the table may not have.
+
+    Raises:
+        UsageError: there is no such option, or it cannot have such a value.
+    """
     names = {option[2:]: parameter for parameter in ctx.command.params for option in parameter.opts}
-    defaults: dict[str, Any] = {}
-    for key, value in content.items():
+    found: dict[str, Any] = {}
+    for key, value in table.items():
         parameter = names.get(key)
-        if parameter is None or parameter.name == "config":
-            known = sorted(names.keys() - {"config"})
+        if parameter is None or parameter.name in leave_out:
+            known = sorted(key for key, parameter in names.items() if parameter.name not in leave_out)
             raise click.UsageError(
-                f"{path}: {printable(key)}: there is no such option{suggestion(key.replace('_', '-'), known)}"
+                f"{where}: {printable(key)}: there is no such option{suggestion(key.replace('_', '-'), known)}"
             )
         if isinstance(value, dict) or (isinstance(value, list) and not parameter.multiple):
-            raise click.UsageError(f"{path}: {key}: the option takes a single value")
+            raise click.UsageError(f"{where}: {key}: the option takes a single value")
         assert parameter.name is not None
         values = [str(one) for one in (value if isinstance(value, list) else [value])]  # text, as on the command line
-        defaults[parameter.name] = given = values if parameter.multiple else values[0]
+        found[parameter.name] = given = values if parameter.multiple else values[0]
         try:
             parameter.type_cast_value(ctx, given)
         except click.BadParameter as error:
-            raise click.UsageError(f"{path}: {key}: {error.message}") from None
-    ctx.default_map = defaults
+            raise click.UsageError(f"{where}: {key}: {error.message}") from None
+    return found

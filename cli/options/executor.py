@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.replayer import identity_of, load_replayer, with_adapters
 from weightwarden.cli.options.shared import Command, ReplayOptions, ServerToStart, with_options
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.replay import Replayer
 from weightwarden.verifier.verification.executor import Executor
+from weightwarden.verifier.verification.on_demand import KnownReplayer, OnDemandExecutor, ResidentExecutors
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -120,6 +121,42 @@ def open_executor(
         workers=options.workers or (max(1, len(replay.replay_urls)) if served else None),
         gpus_per_worker=0.0 if served and options.gpus_per_worker is None else options.gpus_per_worker,
         say=lambda what: click.echo(f"Warning: {what}.", err=True),
+    )
+
+
+def on_demand_executor(
+    options: ExecutorOptions,
+    replay: ReplayOptions,
+    policy: BasePolicy,
+    max_model_len: int | None,
+    residents: ResidentExecutors,
+) -> OnDemandExecutor:
+    """The executor that the options describe, which loads its model when it has work.
+
+    Raises:
+        MissingExtra: a package of the replayer is not installed.
+        ModelError: the model cannot be used.
+        PolicyError: the policy was made for another replayer.
+    """
+    from weightwarden.verifier.model.tokenizer import load_tokenizer
+
+    identity = with_adapters(identity_of(replay.model_name), replay)
+    dtype = replay.dtype or ("float32" if replay.implementation == "transformers" else policy.made_for.dtype)
+    policy.check_made_for(model_digest=identity.digest, replay=replay.implementation, dtype=dtype)
+    if replay.implementation == "transformers":
+        policy.check_context(identity, max_model_len or policy.made_for.max_model_len)
+    replay = replace(replay, model_name=str(identity.path))
+    return OnDemandExecutor(
+        policy=policy,
+        replayer=KnownReplayer(
+            implementation=replay.implementation,
+            dtype=dtype,
+            device=replay.device or "chosen when it is loaded",
+            identity=identity,
+            tokenizer=load_tokenizer(identity),
+        ),
+        open=partial(open_executor, options, replay, policy, max_model_len),
+        residents=residents,
     )
 
 

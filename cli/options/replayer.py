@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,9 @@ from weightwarden.verifier.replay.replay import Replayer
 
 if TYPE_CHECKING:
     from weightwarden.verifier.replay.vllm.client import VllmClient
+
+_IDENTITIES: dict[tuple[object, ...], ModelIdentity] = {}
+"""The identities of models that this process has hashed. A model that is loaded again is not hashed again."""
 
 
 def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, exact: bool = False) -> Replayer:
@@ -38,7 +42,7 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
             from weightwarden.verifier.replay.vllm_local.replayer import VllmLocalReplayer
         else:
             from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-    identity = _with_adapters(options)
+    identity = with_adapters(identity_of(options.model_name), options)
     max_model_len = options.max_model_len
     if policy is not None:
         max_model_len = max_model_len or policy.made_for.max_model_len
@@ -62,12 +66,12 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
     dtype = options.dtype or (None if policy is None else policy.made_for.dtype)
     if options.own_server is not None and policy is not None:
-        identity = _with_adapters(options)
+        identity = with_adapters(identity_of(options.model_name), options)
         policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=dtype or policy.made_for.dtype)
         client = _started(options, options.own_server, policy, identity)
     else:
         client = vllm_client(options)
-        identity = _with_adapters(options)
+        identity = with_adapters(identity_of(options.model_name), options)
     try:
         from weightwarden.verifier.model.tokenizer import load_tokenizer
         from weightwarden.verifier.replay.vllm.preflight import dtype_without_policy
@@ -143,16 +147,16 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
     )
 
 
-def _with_adapters(options: ReplayOptions) -> ModelIdentity:
-    """The identity of the model, with the adapters on it.
+def with_adapters(identity: ModelIdentity, options: ReplayOptions) -> ModelIdentity:
+    """The identity of a model, with the adapters of the options.
 
     Raises:
-        ModelError: the model or an adapter cannot be used.
+        ModelError: an adapter cannot be used.
     """
     from weightwarden.logger.model.adapter import read_adapters
 
-    adapters = read_adapters(options.adapters, options.adapter_folders)
-    return replace(identity_of(options.model_name), adapters={one.digest: one for one in adapters.values()})
+    found = read_adapters(options.adapter, options.adapters)
+    return replace(identity, adapters={one.digest: one for one in found.values()})
 
 
 def identity_of(model_name: str | None) -> ModelIdentity:
@@ -172,6 +176,9 @@ def identity_of(model_name: str | None) -> ModelIdentity:
         folder = ensure_embedded_model()
     else:
         folder = resolve_model(model_name)
+    files = _files_of(folder)
+    if files is not None and files in _IDENTITIES:
+        return _IDENTITIES[files]
     with progress_bar(100, "Hashing model") as step:
         done = 0
 
@@ -181,4 +188,16 @@ def identity_of(model_name: str | None) -> ModelIdentity:
             step(percent - done)
             done = percent
 
-        return identify_model(folder, hashed)
+        identity = identify_model(folder, hashed)
+    if files is not None:
+        _IDENTITIES[files] = identity
+    return identity
+
+
+def _files_of(folder: Path) -> tuple[object, ...] | None:
+    """A folder, with name, size, times and number of its files, which change with its content; None: unreadable."""
+    try:
+        found = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    except OSError:
+        return None
+    return folder, tuple((name, at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for name, at in found)

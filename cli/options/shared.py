@@ -77,8 +77,8 @@ class ReplayOptions(ServerOptions):
         token_budget: tokens of a forward pass, or None for the default.
         max_model_len: context length of the inference server, tokens; None: its default.
         own_server: a replay server to start, instead of a running one.
-        adapters: names and folders of low-rank adapters on the model.
-        adapter_folders: folders that hold one folder for each adapter.
+        adapter: names and folders of low-rank adapters on the model.
+        adapters: folders that hold one folder for each adapter.
     """
 
     model_name: str | None = None
@@ -88,8 +88,8 @@ class ReplayOptions(ServerOptions):
     token_budget: int | None = None
     max_model_len: int | None = None
     own_server: ServerToStart | None = None
-    adapters: tuple[tuple[str, Path], ...] = ()
-    adapter_folders: tuple[Path, ...] = ()
+    adapter: tuple[tuple[str, Path], ...] = ()
+    adapters: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.implementation == "vllm" and not (self.device is None and self.token_budget is None):
@@ -100,10 +100,15 @@ class ReplayOptions(ServerOptions):
             raise click.UsageError(
                 "--device does not apply to --replayer vllm-local: vLLM takes the first GPU, or the CPU"
             )
-        if self.implementation == "vllm-local" and (self.adapters or self.adapter_folders):
+        if self.implementation == "vllm-local" and (self.adapter or self.adapters):
             raise click.UsageError("--replayer vllm-local replays no adapters; use transformers or vllm")
         if self.implementation != "vllm" and self.replay_urls:
             raise click.UsageError("--replay-url requires --replayer vllm")
+
+    @property
+    def has_adapters(self) -> bool:
+        """True if the options name adapters."""
+        return bool(self.adapter or self.adapters)
 
 
 SERVER_OPTIONS = (

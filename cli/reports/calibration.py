@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from weightwarden.cli.reports.weakness import weakness
 from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.growth import TrafficGrowth
 from weightwarden.verifier.policy.exact import ExactPolicy
@@ -26,13 +27,16 @@ def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
             f"  unresolved positions  {check.unresolved_positions:8d}",
             f"  charged               {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
             f" {100 * bits.value / log2(vocabulary):.4f}% of log2 V",
+            *weakness(policy.made_for.scheme, bits.value),
         ]
     )
 
 
 def calibrated_summary(result: CalibrationResult, vocabulary: int) -> str:
     """The result of a calibration: the trade-off, the figures of the other half, and what more traffic would buy."""
-    return f"{trade_off_table(result, vocabulary)}\n\n{growth_table(result.growth)}"
+    policy = result.policy
+    weak = weakness(policy.made_for.scheme, policy.evaluation.charged_bits_per_token.value)
+    return "\n\n".join([trade_off_table(result, vocabulary), *weak, growth_table(result.growth)])
 
 
 def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:

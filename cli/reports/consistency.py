@@ -66,6 +66,16 @@ def _counts(report: Report) -> Iterator[str]:
         yield f"forced: {report.forced}, more than there are tokens"
     if report.outside_grammar > report.dangerous:
         yield f"outside_grammar: {report.outside_grammar}, more than there are dangerous tokens"
+    for name, whole_run in (
+        ("records", report.verified_records),
+        ("tokens", report.verified_tokens),
+        ("dangerous", report.dangerous),
+        ("flagged", len(report.flagged)),
+    ):
+        if sum(getattr(one, name) for one in report.replicas) > whole_run:
+            yield f"replicas: {name} of all servers together are more than in the whole run"
+    if len({one.replica for one in report.replicas}) < len(report.replicas):
+        yield "replicas: a server is named twice"
     if judged > report.total_records:
         yield f"total_records: {report.total_records}, but {judged} were audited"
     named = [record.record for record in (*report.flagged, *report.unverifiable)]

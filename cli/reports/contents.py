@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from weightwarden.logger.engine_profile import EngineProfile
 from weightwarden.logger.release import SLOTS
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
@@ -292,6 +293,20 @@ class PolicyIdentity(_Part):
     replay: str
     dtype: str
     model_digest: Digest
+    profile: Digest | None = None
+
+
+class NamedEngineProfile(_Part):
+    """The engine profile that the records name: its digest, and the contents that have it."""
+
+    digest: Digest
+    contents: EngineProfile
+
+    @model_validator(mode="after")
+    def _digest_of_the_contents(self) -> Self:
+        if self.contents.digest() != self.digest:
+            raise refusal("digest", "digest", "not the digest of the contents")
+        return self
 
 
 class Environment(_Part):
@@ -332,6 +347,17 @@ class ReplaySeconds(_Part):
     forward: Seconds
     score: Seconds
     total: Seconds
+
+
+class Replica(_Part):
+    """The records with a verdict that one server answered, where a sidecar has several."""
+
+    replica: Annotated[str, Field(min_length=1, max_length=256)]
+    records: Count
+    tokens: Count
+    mismatches: Count
+    dangerous: Count
+    flagged: Count
 
 
 class Executor(_Part):
@@ -381,10 +407,12 @@ class Report(_Part):
     timing: Timing
     flagged: list[Flagged]
     unverifiable: list[Unverifiable]
+    replicas: list[Replica] = []
     model: str
     model_digest: Digest
     policy: PolicyIdentity
     policy_digest: Digest
+    engine_profile: NamedEngineProfile | None = None
     replay: str
     dtype: str
     device: str

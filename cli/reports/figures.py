@@ -8,6 +8,7 @@ import numpy as np
 
 from weightwarden.cli.reports.bounds import CONFIDENCE_TEXT, BoundRow, bound_contents, bound_rows, scope
 from weightwarden.cli.reports.timing import timing_rows
+from weightwarden.cli.reports.weakness import weakness
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
@@ -153,6 +154,7 @@ def assumptions(context: Run) -> list[str]:
         said.append("The traffic is unsigned: nothing says that these are all the records, or their true seeds.")
     elif context.given.warning is not None:
         said.append(f"Taken on trust: {context.given.warning}.")
+    said += weakness(context.policy.made_for.scheme, context.verification.charged_bits_per_token)
     said.append("Readiness and whatever bypassed the log are not in them (docs/statistics.md).")
     return said
 

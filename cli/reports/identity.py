@@ -9,6 +9,7 @@ from typing import Any
 from weightwarden import __version__
 from weightwarden.cli.reports.contents import REPORT_FORMAT
 from weightwarden.errors import WeightwardenError
+from weightwarden.logger.engine_profile import EngineProfile
 from weightwarden.verifier.audit_selection import file_sha256
 from weightwarden.verifier.verification.run import Run
 
@@ -28,18 +29,21 @@ class ReportIdentity:
         auditor: name of the auditor, as it was given; None if it was not.
         policy_path: policy file as it was given; None for a policy that is no file.
         policy_sha256: SHA-256 of the policy file, hex.
+        engine_profile: the engine profile that the records name, if it was given.
     """
 
     created: datetime
     auditor: str | None = None
     policy_path: str | None = None
     policy_sha256: str | None = None
+    engine_profile: EngineProfile | None = None
 
     @classmethod
     def of(
         cls,
         policy_path: Path | None = None,
         auditor: str | None = None,
+        engine_profile: EngineProfile | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> "ReportIdentity":
         """The identity of a report that is made now.
@@ -56,6 +60,7 @@ class ReportIdentity:
             auditor=auditor,
             policy_path=None if policy_path is None else str(policy_path),
             policy_sha256=None if policy_path is None else file_sha256(policy_path).hex(),
+            engine_profile=engine_profile,
         )
 
     @property
@@ -83,8 +88,13 @@ class ReportIdentity:
                 "format": context.policy.format,
                 **{
                     name: getattr(made_for, name)
-                    for name in ("engine", "engine_version", "scheme", "replay", "dtype", "model_digest")
+                    for name in ("engine", "engine_version", "scheme", "replay", "dtype", "model_digest", "profile")
                 },
             },
+            "engine_profile": _entry(self.engine_profile),
             "environments": [asdict(one) for one in context.environments],
         }
+
+
+def _entry(profile: EngineProfile | None) -> dict[str, Any] | None:
+    return None if profile is None else {"digest": profile.digest(), "contents": profile.contents()}

@@ -1,6 +1,7 @@
 """The JSON report of a run (`weightwarden.cli.reports.contents.Report`)."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from weightwarden.cli.reports.figures import statistics
@@ -41,6 +42,7 @@ def json_report(context: Run, identity: ReportIdentity) -> str:
         "timing": timing_contents(context.given.releases),
         "flagged": [_flagged(context, record) for record in found.flagged],
         "unverifiable": [_unverifiable(context, record) for record in found.unverifiable],
+        "replicas": [{"replica": name, **asdict(counts)} for name, counts in found.summary.replicas.items()],
         "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},
         "tokens_per_second": found.tokens / found.total_seconds,
         "executor": {"workers": context.workers, "worker_deaths": context.deaths},

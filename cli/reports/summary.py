@@ -6,6 +6,8 @@ import numpy as np
 
 from weightwarden.cli.reports.figures import figures, verdict_meaning
 from weightwarden.cli.reports.units import duration_text
+from weightwarden.cli.reports.weakness import weakness
+from weightwarden.text import printable
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
@@ -27,6 +29,7 @@ def text_summary(context: Run) -> str:
         *([verdict_meaning(context)] if context.verdict == "inconclusive" else []),
         *_unverifiable_lines(context),
         *([f"Note: {context.retokenised}."] if context.retokenised else []),
+        *weakness(context.policy.made_for.scheme, found.charged_bits_per_token),
         "",
         f"  records        {found.records}",
         *_drawn_lines(context),
@@ -46,6 +49,7 @@ def text_summary(context: Run) -> str:
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
         f" ({duration_text(found.timing.forward)} forward, {duration_text(found.timing.score)} scoring)",
         *_worker_lines(context),
+        *_replica_lines(context),
     ]
     lines += ["", *exposure_lines(context)]
     flagged = len(found.flagged)
@@ -141,6 +145,16 @@ def _unverifiable_lines(context: Run) -> list[str]:
     if len(records) > SHOWN_RECORDS:
         lines.append(f"  ... and {len(records) - SHOWN_RECORDS} more (--json names all)")
     return lines
+
+
+def _replica_lines(context: Run) -> list[str]:
+    """The figures of each server that records name; empty if they name none."""
+    return [
+        f"  server         {printable(name)}: {counts.records} records, {counts.tokens} tokens,"
+        f" exact match {100 * (1 - counts.mismatches / max(counts.tokens, 1)):.2f}%, dangerous {counts.dangerous},"
+        f" flagged {counts.flagged}"
+        for name, counts in context.verification.summary.replicas.items()
+    ]
 
 
 def _worker_lines(context: Run) -> list[str]:

@@ -68,11 +68,24 @@ _OPTIONS = (
     click.option(
         "--sampler",
         type=click.Choice(sorted(SCHEMES)),
-        required=True,
-        help="Sampling scheme of the server's engine (docs/traffic.md).",
+        help="Sampling scheme of the server's engine (docs/traffic.md). Required without --engine-profile.",
     ),
     click.option(
-        "--engine-version", required=True, metavar="VERSION", help="Version of the server's engine, e.g. 0.32.0."
+        "--engine-version",
+        metavar="VERSION",
+        help="Version of the server's engine, e.g. 0.32.0. Required without --engine-profile.",
+    ),
+    click.option(
+        "--engine-profile",
+        type=_FILE,
+        metavar="FILE",
+        help="TOML file with the engine profile: engine, version, scheme, grammar backend and speculation of the server"
+        " in one. Records then name its digest.",
+    ),
+    click.option(
+        "--unlisted-engine",
+        is_flag=True,
+        help="Start although the scheme was not compared with this engine and version. Answers may then not replay.",
     ),
     click.option(
         "--grammar-backend",
@@ -85,7 +98,7 @@ _OPTIONS = (
         is_flag=True,
         help="The server decodes speculatively. Requests above temperature 0 are refused: they cannot be replayed.",
     ),
-    click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="Name of the server's engine."),
+    click.option("--engine", metavar="NAME", help="Name of the server's engine. Default: the profile's, or vllm."),
     click.option(
         "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address for clients."
     ),
@@ -100,6 +113,16 @@ _OPTIONS = (
         "--upstream-model", metavar="NAME", help="Name of the model on the server. Default: the same as --model-name."
     ),
     click.option("--upstream-key", type=_FILE, metavar="FILE", help="File with the API key for the server."),
+    click.option(
+        "--logprobs-url",
+        metavar="URL",
+        help="URL of a trusted vLLM server with the same weights, which gives clients log probabilities. Default: none;"
+        " requests for log probabilities are refused.",
+    ),
+    click.option(
+        "--logprobs-model", metavar="NAME", help="Name of the model there. Default: the same as --upstream-model."
+    ),
+    click.option("--logprobs-key", type=_FILE, metavar="FILE", help="File with the API key for that server."),
     click.option(
         "--max-model-len",
         type=click.IntRange(2),
@@ -275,33 +298,28 @@ def settings_of(given: dict[str, Any]) -> "Settings":
 
     Raises:
         SettingsError: an address, an origin or the engine is invalid, or two options do not go together.
+        EngineProfileError: the engine profile cannot be read, or is none.
         PaceError: the pace is invalid.
         BackendRefused: grammars of that backend cannot be verified.
     """
-    from pydantic import ValidationError
-
-    from weightwarden.logger.grammar.backend import GrammarBackend
-    from weightwarden.logger.record import Engine
+    from weightwarden.cli.sidecar.engine import engine_settings
     from weightwarden.logger.serving.address import Address
     from weightwarden.logger.sidecar.cors import checked_origin
-    from weightwarden.logger.sidecar.errors import SettingsError
     from weightwarden.logger.sidecar.limits import Limits
     from weightwarden.logger.sidecar.settings import Settings
     from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
-    from weightwarden.sampler.validation_message import field_and_fault
 
-    try:
-        engine = Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"])
-    except ValidationError as error:
-        field, what = field_and_fault(error)
-        raise SettingsError(f"engine {field}: {what}") from None
+    served = engine_settings(given)
     name = given["model_name"] or given["model_dir"].absolute().name
     return Settings(
         upstreams=replica_urls(given["upstream"]),
         upstream_model=given["upstream_model"] or name,
         upstream_key=given["upstream_key"],
-        adapters=given["adapters"],
-        adapter_folders=given["adapter_folders"],
+        adapters=given["adapter"],
+        adapter_folders=given["adapters"],
+        logprobs_url=given["logprobs_url"],
+        logprobs_model=given["logprobs_model"],
+        logprobs_key=given["logprobs_key"],
         model_dir=given["model_dir"],
         model_name=name,
         max_model_len=given["max_model_len"],
@@ -311,9 +329,10 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         reasoning_parser=given["reasoning_parser"],
         reasoning_content=given["reasoning_content"],
         stops_in_reasoning=given["stops_in_reasoning"],
-        engine=engine,
-        grammar_backend=None if given["grammar_backend"] is None else GrammarBackend.parse(given["grammar_backend"]),
-        speculative_decoding=given["speculative_decoding"],
+        engine=served.engine,
+        unlisted_engine=given["unlisted_engine"],
+        grammar_backend=served.grammar_backend,
+        speculative_decoding=served.speculative_decoding,
         log=given["log"],
         signing_keys=given["signing_key"],
         seed_key=given["seed_key"],

@@ -24,10 +24,19 @@ class Events:
     ) -> None:
         self._stream, self._clock = stream, clock
         self._line = threading.Lock()
+        self._fields: dict[str, Value] = {}
+
+    def of(self, **fields: Value) -> "Events":
+        """A writer to the same stream, with these fields in each of its events."""
+        other = Events(self._stream, self._clock)
+        other._line, other._fields = self._line, self._fields | fields
+        return other
 
     def say(self, event: str, **fields: Value) -> None:
         """Write an event. A failing stream is ignored."""
-        line = json.dumps({"time": self._clock().isoformat(timespec="milliseconds"), "event": event, **fields})
+        line = json.dumps(
+            {"time": self._clock().isoformat(timespec="milliseconds"), "event": event, **self._fields, **fields}
+        )
         with self._line:
             try:
                 self._stream.write(line + "\n")

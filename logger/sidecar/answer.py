@@ -30,11 +30,13 @@ class FinishedChoice:
         rest: text that is released only at the end.
         tokens: number of output tokens, forced ones included.
         record_index: the record's index in the log.
+        ids: token ids of all of the answer.
     """
 
     ending: Ending
     rest: str
     tokens: int
+    ids: Sequence[int]
     record_index: int | None
 
 
@@ -157,7 +159,9 @@ class ChoiceRunner:
         # 4
         record = ended(asked, answer.ids, ending, answer.forced)
         self.metrics.tokens.labels("output").inc(len(answer.ids))
-        end = FinishedChoice(ending=ending, rest=answer.text.rest(), tokens=len(answer.ids), record_index=None)
+        end = FinishedChoice(
+            ending=ending, rest=answer.text.rest(), tokens=len(answer.ids), ids=answer.ids, record_index=None
+        )
         if released is None:
             end = replace(end, record_index=await self._recorded(draft, record, recorded))
             yield DurableText(pieces=unreleased, end=end)

@@ -30,15 +30,17 @@ from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.cosigner import Cosigner
 from weightwarden.logger.sidecar.log.notary import Notary
 from weightwarden.logger.sidecar.log.recorder import DraftRecorder
+from weightwarden.logger.sidecar.logprobs.trusted_server import TrustedServer
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.readiness import Readiness
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import SidecarParts, warnings
+from weightwarden.logger.sidecar.startup import SidecarParts, unlisted_engine, warnings
 from weightwarden.logger.sidecar.upstream.client import Upstream
 from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
+from weightwarden.logger.sidecar.whole_answers import WholeBodies
 from weightwarden.logger.sidecar.wire.error_forms import refusal_body
 
 SWITCH_SECONDS = 0.0005
@@ -71,9 +73,22 @@ async def serve(
     gc.freeze()  # objects loaded until now live to the end: the collector can skip them
     metrics = Metrics()
     metrics.log_size.set_function(lambda: sidecar.log.size)
+    engine = settings.engine
+    metrics.engine_info.labels(engine.name, engine.version, engine.sampler, engine.profile or "").set(1)
     _watch_space(sidecar, metrics)
     async with AsyncExitStack() as stack:
         replicas = await _replicas(stack, sidecar, metrics, events)
+        trusted = None
+        if settings.logprobs_url is not None:
+            trusted = await stack.enter_async_context(
+                TrustedServer(
+                    settings.logprobs_url,
+                    settings.logprobs_model or settings.upstream_model,
+                    api_key=sidecar.logprobs_key,
+                    seconds=limits.first_token,
+                    metrics=metrics,
+                )
+            )
         workers = PreparePool()
         stack.callback(workers.close)
         recorder = DraftRecorder(sidecar.log, metrics, events, sidecar.clock)
@@ -87,6 +102,7 @@ async def serve(
             limits=limits,
             metrics=metrics,
             call_ids=sidecar.call_ids,
+            bodies=WholeBodies(sidecar.model.tokenizer, trusted),
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
             pace=settings.release_pace,
             sends_record_index=settings.sends_record_index,
@@ -101,6 +117,7 @@ async def serve(
             speculates=settings.speculative_decoding,
             reasoning_content=settings.reasoning_content,
             stops_in_reasoning=settings.stops_in_reasoning,
+            gives_logprobs=trusted is not None,
         )
         readiness = Readiness(service, recorder, replicas, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(
@@ -153,7 +170,8 @@ async def serve(
         )
         for notice in (*sidecar.model.notices, *sidecar.model.guesses):
             events.say("model", why=notice)
-        for warning in warnings(settings):
+        unlisted = unlisted_engine(settings)  # a sidecar that started all the same has --unlisted-engine
+        for warning in (*warnings(settings), *([] if unlisted is None else [unlisted])):
             events.say("warning", why=warning)
         await server.serve()
         await service.settle()

@@ -33,10 +33,19 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.adapter_checks import check_adapters, check_served
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.seeds import read_seed_key
+from weightwarden.logger.sidecar.logprobs_check import logprobs_findings
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
+from weightwarden.logger.sidecar.same_answers import check_same_answers
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import secret_files, sends_cache_salts, sends_grammars, warnings
+from weightwarden.logger.sidecar.startup import (
+    is_web_url,
+    secret_files,
+    sends_cache_salts,
+    sends_grammars,
+    unlisted_engine,
+    warnings,
+)
 from weightwarden.logger.sidecar.upstream.replica_url import ReplicaUrl
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
@@ -48,10 +57,6 @@ ASK_SECONDS = 10.0
 """Seconds in which the inference server must respond."""
 _MAX_BODY_BYTES = 1 << 20
 _SHOWN_MODELS = 5
-_ENGINE_SCHEMES = {"vllm": ("vllm-", "greedy"), "sglang": ("sglang", "greedy"), "llama.cpp": ("inverse-cdf", "greedy")}
-"""Sampling schemes of each engine, by their beginnings."""
-_COMPARED = {"vllm": "0.32.", "sglang": "0.5."}
-"""Versions of the engines with which the schemes were compared (docs/sampling.md), by their beginnings."""
 _CONVERSATION = ({"role": "user", "content": "Hello"},)
 
 
@@ -108,6 +113,10 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     servers = asyncio.run(_ask_all(settings, upstream_key))
     for upstream, server in zip(settings.upstreams, servers, strict=True):
         findings += _upstream(settings, upstream, server, model, adapters)
+    if settings.logprobs_url is not None:
+        findings += _logprobs(settings, settings.logprobs_url, model, adapters)
+    if model is not None and len(servers) > 1 and all(settings.upstream_model in (one.models or ()) for one in servers):
+        findings += check_same_answers(settings, model, upstream_key)
     findings += _log(settings, signers, now())
     for date in [server.date for server in servers if server.date is not None][:1]:
         findings.append(clock("clock", now(), date, "the Date header of the upstream server"))
@@ -183,19 +192,14 @@ def _model(settings: Settings) -> tuple[ServedModel | None, list[Finding]]:
 
 
 def _scheme(settings: Settings) -> Finding:
-    """The check that the sampling scheme is one of the engine, in a version that was compared with it."""
+    """The check that the sampling scheme was compared with the engine in this version."""
     engine = settings.engine
-    schemes = _ENGINE_SCHEMES.get(engine.name.lower())
-    shown = f"{printable(engine.sampler)} of {printable(engine.name)} {printable(engine.version)}"
-    advice = "verify probe --url UPSTREAM shows the scheme of a running server"
-    if schemes is None:
-        return warning("scheme", f"{shown}: this engine is not known here", advice)
-    if not engine.sampler.startswith(schemes):
-        return fault("scheme", f"{shown}: not a scheme of this engine", advice)
-    compared = _COMPARED.get(engine.name.lower(), "")
-    if not engine.version.startswith(compared):
-        return warning("scheme", f"{shown}: compared with {compared}x only; others may draw differently", advice)
-    return ok("scheme", shown)
+    found = unlisted_engine(settings)
+    if found is not None:
+        say = warning if settings.unlisted_engine else fault
+        return say("scheme", found, "correct --sampler and --engine-version, or give --unlisted-engine")
+    profile = "no engine profile" if engine.profile is None else f"engine profile {engine.profile}"
+    return ok("scheme", f"{engine.sampler} of {printable(engine.name)} {printable(engine.version)}, {profile}")
 
 
 def _grammars(settings: Settings, model: ServedModel | None) -> Finding:
@@ -236,7 +240,7 @@ async def _ask_all(settings: Settings, key: str | None) -> list[_Server]:
 
 
 async def _ask(url: str, key: str | None) -> _Server:
-    """Ask an inference server for its models and its version."""
+    """Ask a server for its models and its version."""
     url = url.rstrip("/").removesuffix("/v1")
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
@@ -320,9 +324,25 @@ def _upstream(
         findings.append(fault(check, found, f"--max-model-len {length}"))
     if server.version is not None and server.version != settings.engine.version:
         found = f"{url}: states version {printable(server.version)}, and not {settings.engine.version}"
-        findings.append(warning(check, found, "correct --engine-version: it is in every record, and in the policy"))
+        findings.append(
+            warning(check, found, "correct --engine-version or the profile: it is in every record, and in the policy")
+        )
     findings += check_served(url, server.models, adapters)
     return findings or [ok(check, f"{url}: serves {printable(name)}")]
+
+
+def _logprobs(settings: Settings, url: str, model: ServedModel | None, adapters: Collection[str]) -> list[Finding]:
+    """The checks of the trusted server of log probabilities, and of its key."""
+    if not is_web_url(url):
+        shown = without_secrets(url)
+        return [fault("logprobs", f"{shown}: not http://... or https://...", "correct --logprobs-url")]
+    findings, key = [], None
+    if settings.logprobs_key is not None:
+        make = "ask the server's operator for its key"
+        found, key = secret_file("logprobs key", settings.logprobs_key, read_secret, make=make)
+        findings.append(found)
+    server = asyncio.run(_ask(url, key))
+    return [*findings, *logprobs_findings(settings, server.models, key, model, adapters)]
 
 
 def _log(settings: Settings, signers: list[SigningKey], now: datetime) -> list[Finding]:

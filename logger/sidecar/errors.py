@@ -60,6 +60,12 @@ def upstream_failed(reason: str) -> ApiError:
     return ApiError(502, "upstream_error", "the inference server failed", reason=reason)
 
 
+def logprobs_failed(reason: str) -> ApiError:
+    """The error for a failure of the trusted server of log probabilities: a fixed message, never text of the server."""
+    message = "the server of log probabilities failed; try again, or without log probabilities"
+    return ApiError(503, "logprobs_unavailable", message, reason=f"logprobs: {reason}")
+
+
 def log_unavailable() -> ApiError:
     """The error while the log cannot be written: an answer that cannot be logged is not served."""
     return ApiError(503, "log_unavailable", "the log cannot be written; nothing is served")

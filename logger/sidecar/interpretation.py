@@ -33,6 +33,8 @@ INLINE_MESSAGES = 64
 """Messages of a chat that is rendered on the event loop. Longer chats go to another thread."""
 COMPLETION_TOKENS = 16
 """OpenAI's default of `max_tokens` for completions."""
+MAX_LOGPROBS = 1 << 20
+"""Log probabilities of one choice. The trusted server's response has some 100 bytes for each."""
 _TAKEN = frozenset(
     {
         *("messages", "conversation", "tools", "documents", "add_generation_prompt", "continue_final_message"),
@@ -69,6 +71,7 @@ class RequestInterpreter:
         speculates: whether the server decodes speculatively. Only temperature 0 is served then.
         reasoning_content: whether reasoning also has its older name `reasoning_content` in answers.
         stops_in_reasoning: whether stop strings end an answer within its reasoning, too.
+        gives_logprobs: whether there is a trusted server of log probabilities.
     """
 
     model: ServedModel
@@ -79,6 +82,7 @@ class RequestInterpreter:
     speculates: bool = False
     reasoning_content: bool = False
     stops_in_reasoning: bool = False
+    gives_logprobs: bool = False
 
     async def of_chat(self, request: ChatRequest) -> GenerationRequest:
         """The generation request of a chat request.
@@ -121,6 +125,7 @@ class RequestInterpreter:
         named = isinstance(request.tool_choice, NamedTool)
         form = partial(ChatForm, usage=_usage(request), fields=fields, named_call=named)
         asked = self._asked(request, prompts, max_tokens, form, field="messages")
+        self._check_logprobs(request, asked)
         plan = planned(request, asked.sampling, self.model.shape, text, stops_inside=self.stops_in_reasoning)
         return replace(
             asked,
@@ -145,7 +150,12 @@ class RequestInterpreter:
         if texts:
             prompts = await self._tokenized(texts, special=special, field="prompt")
         form = partial(CompletionForm, usage=_usage(request))
-        asked = self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, form, field="prompt")
+        if request.max_tokens == 0 and not request.echo:
+            raise invalid("0 is not served without echo: there would be no text", "max_tokens")
+        max_tokens = COMPLETION_TOKENS if request.max_tokens is None else max(1, request.max_tokens)
+        asked = self._asked(request, prompts, max_tokens, form, field="prompt")
+        asked = replace(asked, echo=bool(request.echo))
+        self._check_logprobs(request, asked)
         constraint = format_of(request)
         if constraint is not None:
             refuse_beside(asked.sampling)
@@ -193,7 +203,7 @@ class RequestInterpreter:
 
     def _asked(
         self,
-        request: Request,
+        request: ChatRequest | CompletionRequest,
         prompts: Sequence[Sequence[int]],
         max_tokens: int | None,
         form: Callable[[Head], AnswerForm],
@@ -215,13 +225,17 @@ class RequestInterpreter:
                 raise invalid("a prompt without tokens", field)
             self._check_length(prompt, field)
             self._check_ids(prompt, field)
-        room = self.model.context_length - longest
+        wanted = request.wanted_logprobs()
+        draws = request.max_tokens != 0
+        context = self.model.context_length - (wanted is not None and draws)
+        room = context - longest
         if max_tokens is None:
-            max_tokens = min(room, self.model.defaults.answer_length or room)
+            max_tokens = max(1, min(room, self.model.defaults.answer_length or room))
         if max_tokens > room:
+            less = "" if wanted is None else " less one, which is left for logprobs"
             raise invalid(
                 f"{longest} tokens of prompt and max_tokens = {max_tokens} are more than the context of"
-                f" {self.model.context_length} tokens",
+                f" {self.model.context_length} tokens{less}",
                 "max_tokens",
             )
         sampling = request.sampling(self.model.defaults.sampling, max_tokens)
@@ -237,7 +251,29 @@ class RequestInterpreter:
             stream=bool(request.stream),
             form=form,
             adapter=None if adapter is None else adapter.of_record(),
+            logprobs=wanted,
+            draws=draws,
         )
+
+    def _check_logprobs(self, request: ChatRequest | CompletionRequest, asked: GenerationRequest) -> None:
+        """Refuse log probabilities, or the prompt's text, where they cannot be given."""
+        wanted = asked.logprobs
+        if request.stream and (asked.echo or wanted is not None):
+            raise invalid("echo and log probabilities are served with whole answers only", "stream")
+        if wanted is None:
+            return
+        if not self.gives_logprobs:
+            raise invalid(
+                "logprobs is not served here: it needs a trusted server beside the inference server (--logprobs-url)",
+                "logprobs",
+            )
+        longest = max(map(len, asked.prompts)) + (asked.sampling.max_tokens or 0)
+        if longest * (wanted.top + 1) > MAX_LOGPROBS:
+            raise invalid(
+                f"{wanted.top} log probabilities at each of up to {longest} tokens are more than {MAX_LOGPROBS} a"
+                " choice; give a smaller max_tokens, or ask for fewer",
+                "top_logprobs" if isinstance(request, ChatRequest) else "logprobs",
+            )
 
     def _check_choices(self, choices: int) -> None:
         if choices > self.limits.choices:

@@ -39,6 +39,23 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.logprobs_requests = Counter(
+            "weightwarden_sidecar_logprobs_requests",
+            "Requests to the trusted server of log probabilities, by outcome: answered, or why it failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.logprobs_prefill_tokens = Counter(
+            "weightwarden_sidecar_logprobs_prefill_tokens",
+            "Tokens of prompts and answers that the trusted server of log probabilities read.",
+            registry=self.registry,
+        )
+        self.logprobs_seconds = Histogram(
+            "weightwarden_sidecar_logprobs_seconds",
+            "Time until the trusted server gave the log probabilities of one choice.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self.log_failures = Counter(
             "weightwarden_sidecar_log_failures",
             "Failed writes to the log that answers waited for.",
@@ -117,6 +134,12 @@ class Metrics:
             registry=self.registry,
         )
         self.build_info.labels(**build_versions()).set(1)
+        self.engine_info = Gauge(
+            "weightwarden_sidecar_engine_info",
+            "1, with the engine, version, scheme and profile of the records; the profile is empty without one.",
+            ["engine", "version", "sampler", "profile"],
+            registry=self.registry,
+        )
         self.witness_time = Gauge(
             "weightwarden_sidecar_witness_last_cosignature_timestamp_seconds",
             "When the newest checkpoint last had the witness's cosignature, or the sidecar's start. Unix time.",

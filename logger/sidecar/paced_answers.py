@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from weightwarden.logger.record import Record
 from weightwarden.logger.release import Pace, Release, slot_seconds
 from weightwarden.logger.sidecar.answer import DurableText
 from weightwarden.logger.sidecar.choice_reading import ChoiceReading
 from weightwarden.logger.sidecar.errors import ApiError, UpstreamError, log_unavailable, upstream_failed
 from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES
 from weightwarden.logger.sidecar.metrics import Metrics
-from weightwarden.logger.sidecar.reading.parts import AnswerPart
 from weightwarden.logger.sidecar.response import Response
-from weightwarden.logger.sidecar.wire.answer_form import Choice, ChoiceEnd, Head, collected
+from weightwarden.logger.sidecar.whole_answers import WholeAnswer, WholeBodies, whole_answer
+from weightwarden.logger.sidecar.wire.answer_form import ChoiceEnd, Head
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 
 
@@ -22,20 +23,21 @@ class PacedAnswers:
     def __init__(
         self,
         asked: GenerationRequest,
-        choices: int,
+        records: Sequence[Record],
         head: Head,
         response: Response,
         pace: Pace,
         metrics: Metrics,
+        bodies: WholeBodies,
     ) -> None:
         assert response.gate is not None
         self._asked, self._head, self._response, self._pace = asked, head, response, pace
-        self._metrics = metrics
+        self._metrics, self._records, self._bodies = metrics, records, bodies
         self._form = asked.form(head)
         self._gate = response.gate
         self._report = response.gate.report()  # of this response: the connection's next request has another
-        self._ends: list[ChoiceEnd | None] = [None] * choices
-        self._choices: list[Choice | None] = [None] * choices
+        self._ends: list[ChoiceEnd | None] = [None] * len(records)
+        self._answers: list[WholeAnswer | None] = [None] * len(records)
         self._writing = asyncio.Lock()
         self._told: ApiError | None = None
 
@@ -87,24 +89,29 @@ class PacedAnswers:
             self._response.begun, self._response.status = True, 200
             self._gate.begin(len(self._ends))
 
-    async def whole(self, index: int, texts: AsyncIterator[DurableText]) -> Choice:
+    async def whole(self, index: int, texts: AsyncIterator[DurableText]) -> WholeAnswer:
         """A choice, once the whole answer has left. The last choice that is complete hands over all of them."""
-        reading = ChoiceReading(self._asked.reader)
-        parts: list[AnswerPart] = []
-        async for text in texts:
-            parts += reading.parts(text.pieces)
-            if text.end is not None:
-                parts += reading.rest(text.end.rest)
-                end = reading.choice_end(text.end.ending, text.end.tokens, None)
-                self._choices[index] = collected(index, parts, end, self._head)
-                choices = [choice for choice in self._choices if choice is not None]
-                if len(choices) == len(self._choices) and self._told is None:
-                    self._response.output_tokens = sum(choice.end.tokens for choice in choices)
-                    self._response.begun, self._response.status = True, 200
-                    await self._response.write_body(200, self._form.whole(choices))
-        choice = self._choices[index]
-        assert choice is not None
-        return choice
+        record = self._records[index]
+        answer = await whole_answer(index, texts, self._asked, record, self._head, sends_record_index=False)
+        self._answers[index] = answer
+        answers = [one for one in self._answers if one is not None]
+        if len(answers) == len(self._answers) and self._told is None:
+            await self._hand_over_whole(answers)
+        async for _ in texts:  # the record is made once the answer has left
+            raise AssertionError("no text after the end")
+        return answer
+
+    async def _hand_over_whole(self, answers: Sequence[WholeAnswer]) -> None:
+        response = self._response
+        try:
+            body = await self._bodies.of(self._asked, self._head, answers)
+        except ApiError as error:
+            response.reason = error.reason
+            await self._tell(error)
+            return
+        response.output_tokens = sum(len(answer.ids) for answer in answers)
+        response.begun, response.status = True, 200
+        await response.write_body(200, body)
 
     async def released(self, index: int, failure: BaseException | None) -> Release:
         """The release of a choice.

@@ -32,10 +32,10 @@ from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
 from weightwarden.logger.sidecar.log.seeds import Issued, SeedIssuer
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.paced_answers import PacedAnswers
-from weightwarden.logger.sidecar.reading.parts import AnswerPart
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.response import Response
-from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Choice, ChoiceEnd, Head, collected
+from weightwarden.logger.sidecar.whole_answers import WholeAnswer, WholeBodies, undrawn_answers, whole_answer
+from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, ChoiceEnd, Head
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
@@ -59,6 +59,7 @@ class Service:
     limits: Limits
     metrics: Metrics
     call_ids: CallIds
+    bodies: WholeBodies
     ticks: Ticks | None = None
     pace: Pace | None = None
     sends_record_index: bool = False
@@ -95,6 +96,9 @@ class Service:
         )
         try:
             async with self._counted(len(asked.prompts) * asked.choices, number) as replica:
+                if not asked.draws:
+                    await self._send_whole(asked, undrawn_answers(asked, head), head, response, number)
+                    return
                 records, issued = await self._records(asked, replica)
                 self.metrics.tokens.labels("prompt").inc(head.prompt_tokens)
                 # 2, 3
@@ -152,6 +156,7 @@ class Service:
             adapter=asked.adapter,
             release=None if self.pace is None else Release(pace=self.pace, streamed=asked.stream),
             replica=replica,
+            logprobs=asked.logprobs,
         )
 
     @asynccontextmanager
@@ -186,7 +191,7 @@ class Service:
         response: Response,
         pace: Pace,
     ) -> None:
-        answers = PacedAnswers(asked, len(records), head, response, pace, self.metrics)
+        answers = PacedAnswers(asked, records, head, response, pace, self.metrics, self.bodies)
         used = answers.streamed if asked.stream else answers.whole
         await self._side_by_side(asked, records, issued, response, used, released=answers.released)
         response.complete = answers.complete
@@ -200,21 +205,21 @@ class Service:
         response: Response,
         number: int,
     ) -> None:
-        async def answered(index: int, texts: DurableTexts) -> Choice:
-            reading = ChoiceReading(asked.reader)
-            parts: list[AnswerPart] = []
-            async for text in texts:
-                parts += reading.parts(text.pieces)
-                if text.end is not None:
-                    parts += reading.rest(text.end.rest)
-                    return collected(index, parts, self._end(text.end, reading), head)
-            raise AssertionError("the last part of an answer holds its end")
+        async def answered(index: int, texts: DurableTexts) -> WholeAnswer:
+            sends = self.sends_record_index
+            return await whole_answer(index, texts, asked, records[index], head, sends_record_index=sends)
 
-        choices = await self._side_by_side(asked, records, issued, response, answered)
+        answers = await self._side_by_side(asked, records, issued, response, answered)
+        await self._send_whole(asked, answers, head, response, number)
+
+    async def _send_whole(
+        self, asked: GenerationRequest, answers: Sequence[WholeAnswer], head: Head, response: Response, number: int
+    ) -> None:
+        body = await self.bodies.of(asked, head, answers)
         await self._tick(number, 0)
-        response.output_tokens = sum(choice.end.tokens for choice in choices)
+        response.output_tokens = sum(len(answer.ids) for answer in answers)
         response.begun, response.status = True, 200
-        await response.write_body(200, asked.form(head).whole(choices))
+        await response.write_body(200, body)
         response.complete = True
 
     async def _stream(

@@ -22,6 +22,9 @@ class Settings:
         upstream_key: file with the API key for them, or None.
         adapters: names and folders of low-rank adapters. The servers must serve each under its name.
         adapter_folders: folders that hold one folder for each adapter.
+        logprobs_url: URL of the trusted server of log probabilities, or None: requests for them are refused.
+        logprobs_model: the model's name on that server, or None for `upstream_model`.
+        logprobs_key: file with the API key for that server, or None.
         model_dir: folder with the trusted tokenizer and configuration.
         model_name: the model's name for clients and in records.
         max_model_len: context length in tokens where it is less than the model's, or None.
@@ -31,7 +34,8 @@ class Settings:
         reasoning_parser: family of the model's reasoning, `none`, or None to guess it from the chat template.
         reasoning_content: give reasoning also by its older name `reasoning_content`.
         stops_in_reasoning: let stop strings end an answer within its reasoning, too.
-        engine: the server's engine, as the operator knows it.
+        engine: the server's engine, as the operator knows it, with the digest of its profile if it has one.
+        unlisted_engine: start although the scheme was not compared with this engine and version.
         grammar_backend: the server's grammar backend, or None: requests with grammars are refused.
         speculative_decoding: whether the server decodes speculatively: requests above temperature 0 are then refused.
         log: URL of the log's database.
@@ -67,6 +71,9 @@ class Settings:
     upstream_key: Path | None = None
     adapters: tuple[tuple[str, Path], ...] = ()
     adapter_folders: tuple[Path, ...] = ()
+    logprobs_url: str | None = None
+    logprobs_model: str | None = None
+    logprobs_key: Path | None = None
     model_dir: Path
     model_name: str
     max_model_len: int | None = None
@@ -77,6 +84,7 @@ class Settings:
     reasoning_content: bool = False
     stops_in_reasoning: bool = False
     engine: Engine
+    unlisted_engine: bool = False
     grammar_backend: GrammarBackend | None = None
     speculative_decoding: bool = False
     log: str

@@ -34,6 +34,7 @@ from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.auditor_key import require_log
 from weightwarden.logger.tlog.cosignature import WitnessKeys
 from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.sampler.known_engines import unlisted
 from weightwarden.text import printable
 
 
@@ -48,6 +49,7 @@ class SidecarParts:
         signers: keys of the log.
         api_keys: the clients' keys, or None.
         upstream_key: API key for the server, or None.
+        logprobs_key: API key for the trusted server of log probabilities, or None.
         log: writer of the log.
         checkpointer: signs checkpoints and seals archives.
         witness_keys: the listed witnesses, or None without witnesses.
@@ -65,6 +67,7 @@ class SidecarParts:
     signers: tuple[SigningKey, ...]
     api_keys: ApiKeys | None
     upstream_key: str | None
+    logprobs_key: str | None
     log: LogWriter
     checkpointer: Checkpointer
     witness_keys: WitnessKeys | None
@@ -99,7 +102,30 @@ def warnings(settings: Settings) -> list[str]:
             "--allowed-origins *: every web page that is open in a browser of this network can send requests and read"
             " answers; give --api-keys, or the origins of your pages"
         )
+    inference = {upstream.url.rstrip("/") for upstream in settings.upstreams}
+    if settings.logprobs_url is not None and settings.logprobs_url.rstrip("/") in inference:
+        found.append(
+            "--logprobs-url is an inference server: it can put anything into the log probabilities that clients get;"
+            " give a server that you trust"
+        )
     return found
+
+
+def unlisted_engine(settings: Settings) -> str | None:
+    """The reason why the engine and version are not known to draw by the scheme, and what to do; None if they are.
+
+    Nothing is drawn at temperature 0. A sidecar that refuses all other requests can have any scheme.
+    """
+    engine = settings.engine
+    if settings.speculative_decoding:
+        return None
+    return unlisted(engine.sampler, printable(engine.name), printable(engine.version))
+
+
+def is_web_url(url: str) -> bool:
+    """True for http://... and https://... with a host."""
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def sends_grammars(engine: Engine) -> bool:
@@ -125,6 +151,7 @@ def secret_files(settings: Settings) -> dict[str, Path | None]:
         **{f"--signing-key ({at})": path for at, path in enumerate(settings.signing_keys, 1)},
         "--api-keys": settings.api_keys,
         "--upstream-key": settings.upstream_key,
+        "--logprobs-key": settings.logprobs_key,
         "--tls-key": settings.tls_key,
     }
 
@@ -156,6 +183,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
     adapters = read_adapters(settings.adapters, settings.adapter_folders)
     if settings.upstream_model in adapters:
         raise SettingsError(f"adapter: {printable(settings.upstream_model)} is the model's name on the server")
+    logprobs_key = None if settings.logprobs_key is None else read_secret(settings.logprobs_key)
     model = ServedModel.load(
         settings.model_dir,
         name=settings.model_name,
@@ -196,6 +224,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
             signers=signers,
             api_keys=api_keys,
             upstream_key=upstream_key,
+            logprobs_key=logprobs_key,
             log=log,
             checkpointer=checkpointer,
             witness_keys=witness_keys,
@@ -219,12 +248,18 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
 def _check(settings: Settings) -> None:
     """Refuse settings that would otherwise fail later, one request at a time."""
     for upstream in settings.upstreams:
-        parts = urlsplit(upstream.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not is_web_url(upstream.url):
             raise SettingsError(f"{printable(upstream.url)}: the upstream server's URL is http://... or https://...")
+    if settings.logprobs_url is None and (settings.logprobs_model is not None or settings.logprobs_key is not None):
+        raise SettingsError("logprobs-model and logprobs-key need logprobs-url")
+    if settings.logprobs_url is not None and not is_web_url(settings.logprobs_url):
+        raise SettingsError(f"logprobs-url: {printable(settings.logprobs_url)} is not http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
     Cors(settings.allowed_origins)
+    found = unlisted_engine(settings)
+    if found is not None and not settings.unlisted_engine:
+        raise SettingsError(f"sampler: {found}; --unlisted-engine starts all the same")
     if (settings.adapters or settings.adapter_folders) and not names_adapters(settings.engine):
         raise SettingsError(
             f"adapter: adapters are named in vLLM's form only, not in that of {printable(settings.engine.name)}"

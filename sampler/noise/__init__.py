@@ -30,8 +30,9 @@ _NOISE = {
 _OF_GPU = {
     f"{VllmV1Noise.name}-{gpu}": partial(VllmV1Noise, gpu_threads=threads) for gpu, threads in GPU_THREADS.items()
 }
-GUMBEL_SCHEMES = (*_NOISE, *_OF_GPU)
-"""Names of the schemes that draw the argmax of perturbed logits."""
+_SPECULATING = {"vllm-v2-one-hot": VllmV2Noise}
+GUMBEL_SCHEMES = (*_NOISE, *_OF_GPU, *_SPECULATING)
+"""Names of the schemes with Gumbel noise: they draw the argmax of perturbed logits, wherever no draft is accepted."""
 
 
 def gumbel_noise(scheme_name: str, vocabulary: int) -> GumbelNoise:
@@ -40,7 +41,7 @@ def gumbel_noise(scheme_name: str, vocabulary: int) -> GumbelNoise:
     Raises:
         UnknownScheme: the scheme adds no Gumbel noise, or does not support a vocabulary of this size.
     """
-    make = (_NOISE | _OF_GPU).get(scheme_name)
+    make = (_NOISE | _OF_GPU | _SPECULATING).get(scheme_name)
     if make is None:
         raise UnknownScheme(f"scheme {scheme_name!r} draws no Gumbel noise; those that do: {', '.join(GUMBEL_SCHEMES)}")
     return make(vocabulary)

@@ -130,6 +130,12 @@ CASES: dict[str, Case] = {
         f"{S}free_bytes", "5e11-3e8x500", "5e11-1e8x500", at=480, before=59, folder="archives", instance="a"
     ),
     "WeightwardenUpstreamDown": _gauge(f"{S}upstream_up", "1 0x30", "1 0 0 1x30", at=7, before=5, instance="a"),
+    "WeightwardenReplicaDown": _gauge(
+        f"{S}replica_up", "1 0x30", "1 0x10 1x20", at=17, before=15, instance="a", replica="gpu-3"
+    ),
+    "WeightwardenReplicaFails": _gauge(
+        f"{S}replica_failures_total", "0+1x90", "0x10 1x80", at=45, before=29, instance="a", replica="gpu-3"
+    ),
     "WeightwardenUpstreamFails": Case(
         {f'{S}upstream_failures_total{{reason="stalled",instance="a"}}': "0+12x60"},
         {f'{S}upstream_failures_total{{reason="stalled",instance="a"}}': "0+3x60"},

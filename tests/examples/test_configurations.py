@@ -1,5 +1,6 @@
 """The TOML files of `sidecar run` and `verify serve`."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from tests.verifier.server.running import KEY, Clock
 from weightwarden.cli.commands.serve.command import serve
 from weightwarden.cli.commands.serve.options import settings_of
 from weightwarden.cli.main import verify
+from weightwarden.cli.sidecar.engine import engine_settings
 from weightwarden.cli.sidecar.main import sidecar
+from weightwarden.logger.engine_profile import EngineProfile
 from weightwarden.logger.files.private import write_private
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.verifier.policy.calibrated import Policy
@@ -26,6 +29,20 @@ def test_every_option_of_the_sidecars_example_exists_and_can_be(tmp_path: Path) 
     result = CliRunner().invoke(sidecar, ["run", "--config", str(toml_in(tmp_path, "sidecar/sidecar.toml"))])
     assert result.exit_code == 2
     assert f"{tmp_path}/seed.key: cannot be read" in result.output  # all options were understood
+
+
+def test_the_example_of_an_engine_profile_is_one_and_says_what_the_sidecars_example_says() -> None:
+    path = EXAMPLES / "sidecar" / "profile.toml"
+    options = tomllib.loads((EXAMPLES / "sidecar" / "sidecar.toml").read_text())
+    same = {name.replace("-", "_"): options[name] for name in ("sampler", "engine-version", "grammar-backend")}
+    absent = {"engine": None, "speculative_decoding": False, "adapter": (), "adapters": ()}
+    found = engine_settings({**absent, **same, "engine_profile": path})
+    assert found.engine == EngineProfile.read(path).of_record()
+    speculates = re.sub(r"^# (\[speculation\]|method|tokens|acceptance)", r"\1", path.read_text(), flags=re.MULTILINE)
+    profile = EngineProfile.model_validate(tomllib.loads(speculates))
+    assert profile.speculation is not None
+    assert profile.speculation.acceptance == "coupled"
+    assert profile.digest() != EngineProfile.read(path).digest()
 
 
 def test_every_option_of_the_verifiers_example_exists_and_can_be(tmp_path: Path) -> None:

@@ -6,197 +6,285 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import kubernetes_validate
 import pytest
-import yaml
 
+from tests.examples.cluster import Cluster, Pod, chosen, files, rendered
 from tests.examples.reading import command_of, flags_of, unit_of
 from tests.places import EXAMPLES
+from weightwarden.cli.commands.serve.command import serve
 from weightwarden.cli.sidecar.main import sidecar
 from weightwarden.logger.files.private import read_private
+from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
 
 VERSIONS = ("1.33", "1.37")
-MANIFESTS: list[dict[str, Any]] = [
-    manifest
-    for path in sorted((EXAMPLES / "kubernetes").glob("*.yaml"))
-    for manifest in yaml.safe_load_all(path.read_text())
-]
-PODS = {
-    one["metadata"]["name"]: one["spec"]["template"]
-    for one in MANIFESTS
-    if one["kind"] in ("Deployment", "StatefulSet")
+THREE = "overlays/three-models"
+SERVERS = {
+    "base": {"weightwarden": 2},
+    THREE: {"weightwarden-smollm2": 2, "weightwarden-qwen3": 3, "weightwarden-llama": 2},
 }
-OTHERS = {
-    "client": ({"app": "client"}, {"kubernetes.io/metadata.name": "chat", "weightwarden.example.org/clients": "true"}),
-    "prometheus": ({"app": "prometheus"}, {"kubernetes.io/metadata.name": "monitoring"}),
-    "stranger": ({"app": "sidecar"}, {"kubernetes.io/metadata.name": "elsewhere"}),
-    "dns": ({"k8s-app": "kube-dns"}, {"kubernetes.io/metadata.name": "kube-system"}),
-    "neighbour": ({"app": "neighbour"}, {"kubernetes.io/metadata.name": "weightwarden"}),
+"""Inference servers by namespace."""
+DAEMONS: dict[str, tuple[click.Command, str, str]] = {
+    "sidecar": (sidecar.commands["run"], "WEIGHTWARDEN_SIDECAR_", "sidecar/sidecar.toml"),
+    "verifier": (serve, "WEIGHTWARDEN_SERVE_", "verifier/verifier.toml"),
 }
-"""Pods of other manifests: their labels, and those of their namespaces."""
-EVERYONE = (*PODS, *OTHERS)
 
 
-def _labels(pod: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Labels of a pod and of its namespace."""
-    if pod in PODS:
-        return PODS[pod]["metadata"]["labels"], {"kubernetes.io/metadata.name": "weightwarden"}
-    return OTHERS[pod]
+@pytest.fixture(params=["files", "base", THREE])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    return files() if request.param == "files" else rendered(request.param)
 
 
-def _chosen(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    assert selector.keys() <= {"matchLabels"}
-    wanted: dict[str, str] = selector.get("matchLabels", {})
-    return wanted.items() <= labels.items()
+def _named(cluster: Cluster, *names: str) -> list[Pod]:
+    return [pod for pod in cluster.pods if pod[1] in names]
 
 
-def _allows(direction: str, pod: str, other: str, port: int) -> bool:
-    """Whether the policies of a pod let it connect to another (Egress) or be connected to (Ingress)."""
-    labels, namespace = _labels(pod)
-    policies = [
-        one["spec"]
-        for one in MANIFESTS
-        if one["kind"] == "NetworkPolicy"
-        and namespace["kubernetes.io/metadata.name"] == one["metadata"]["namespace"]
-        and _chosen(one["spec"]["podSelector"], labels)
-        and direction in one["spec"]["policyTypes"]
-    ]
-    side = {"Egress": "to", "Ingress": "from"}[direction]
-    rules = [rule for policy in policies for rule in policy.get(direction.lower(), [])]
-    assert all(rule.keys() == {side, "ports"} for rule in rules)  # without one of them, it would mean all
-    return not policies or any(
-        {"protocol": "TCP", "port": port} in rule["ports"] and any(_is_peer(peer, other) for peer in rule[side])
-        for rule in rules
-    )
+def _container(cluster: Cluster, pod: Pod) -> dict[str, Any]:
+    [container] = cluster.pods[pod]["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
 
 
-def _is_peer(peer: dict[str, Any], pod: str) -> bool:
-    labels, namespace = _labels(pod)
-    assert peer.keys() <= {"podSelector", "namespaceSelector"}
-    own = {"matchLabels": {"kubernetes.io/metadata.name": "weightwarden"}}
-    return _chosen(peer.get("namespaceSelector", own), namespace) and _chosen(peer.get("podSelector", {}), labels)
-
-
-def _reached(port: int) -> set[tuple[str, str]]:
-    """Pairs of pods of which the first reaches a port of the second."""
-    return {
-        (pod, other)
-        for pod in EVERYONE
-        for other in PODS
-        if pod != other and _allows("Egress", pod, other, port) and _allows("Ingress", other, pod, port)
-    }
+def _environment(container: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in container["env"]}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_takes_every_manifest(version: str) -> None:
-    assert len(MANIFESTS) == 8
-    for manifest in MANIFESTS:
+def test_kubernetes_takes_every_manifest(cluster: Cluster, version: str) -> None:
+    assert len(cluster.manifests) in (15, 49)
+    for manifest in cluster.manifests:
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_kubernetes_sees_a_mistake() -> None:
-    wrong = {**MANIFESTS[0], "metadata": {"name": "x", "lables": {}}}
+    wrong = {**files().manifests[0], "metadata": {"name": "x", "lables": {}}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
-def test_only_the_sidecar_reaches_the_inference_server() -> None:
-    assert _reached(8000) == {("sidecar", "inference")}
+def test_kustomize_leaves_the_base_as_it_is_written() -> None:
+    def key(one: dict[str, Any]) -> tuple[str, str]:
+        return one["kind"], one["metadata"]["name"]
+
+    assert sorted(rendered("base").manifests, key=key) == sorted(files().manifests, key=key)
 
 
-def test_clients_reach_the_sidecar_and_prometheus_its_metrics() -> None:
-    assert _reached(8443) == {("client", "sidecar")}
-    assert _reached(9464) == {("prometheus", "sidecar")}
+@pytest.mark.parametrize("folder", SERVERS)
+def test_each_model_has_a_sidecar_and_its_servers_and_all_share_a_verifier(folder: str) -> None:
+    cluster = rendered(folder)
+    assert {
+        one["metadata"]["namespace"]: one["spec"]["replicas"]
+        for one in cluster.of_kind("StatefulSet")
+        if one["metadata"]["name"] == "inference"
+    } == SERVERS[folder]
+    assert {namespace for namespace, _ in _named(cluster, "sidecar")} == SERVERS[folder].keys()
+    assert len(_named(cluster, "verifier")) == 1
+    assert {one["metadata"]["name"] for one in cluster.of_kind("Namespace")} == cluster.namespaces
 
 
-@pytest.mark.parametrize("port", [22, 53, 443, 8000, 8443, 9464])
-def test_the_inference_server_reaches_nobody(port: int) -> None:
-    assert not any(_allows("Egress", "inference", other, port) for other in EVERYONE)
-
-
-def test_a_pod_that_no_policy_names_reaches_nobody() -> None:
-    assert not any(_allows("Egress", "neighbour", other, 8000) for other in EVERYONE)
-
-
-@pytest.mark.parametrize("name", PODS)
-def test_pods_are_confined(name: str) -> None:
-    pod = PODS[name]["spec"]
-    assert pod["automountServiceAccountToken"] is False
-    assert pod["dnsPolicy"] == "None"
-    assert pod["dnsConfig"] == {"nameservers": ["127.0.0.1"]}
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys()
-    assert all("hostPath" not in volume for volume in pod["volumes"])
-    for container in (*pod["containers"], *pod.get("initContainers", [])):
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+@pytest.mark.parametrize("folder", SERVERS)
+def test_a_sidecar_knows_each_server_of_its_model_by_a_service(folder: str) -> None:
+    cluster = rendered(folder)
+    for namespace, count in SERVERS[folder].items():
+        pod = cluster.pods[namespace, "sidecar"]["spec"]
+        assert pod.get("enableServiceLinks", True)
+        given = _environment(_container(cluster, (namespace, "sidecar")))["WEIGHTWARDEN_SIDECAR_UPSTREAM"]
+        servers = replica_urls(given.split())
+        assert [one.name for one in servers] == [f"inference-{at}" for at in range(count)]
+        services = {
+            one["metadata"]["name"]: one["spec"]
+            for one in cluster.of_kind("Service")
+            if one["metadata"]["namespace"] == namespace
         }
+        assert services["inference"]["clusterIP"] == "None"
+        labels = cluster.labels((namespace, "inference"))[0]
+        for server in servers:
+            service = services[server.name]
+            variable = f"{server.name.upper().replace('-', '_')}_SERVICE_HOST"
+            assert server.url == f"http://$({variable}):{service['ports'][0]['port']}"
+            assert chosen(
+                service["selector"] and {"matchLabels": service["selector"]},
+                {**labels, "statefulset.kubernetes.io/pod-name": server.name},
+            )
 
 
-def test_nothing_of_the_inference_server_is_asked_by_the_kubelet() -> None:
-    [container] = PODS["inference"]["spec"]["containers"]
-    assert not [key for key in container if key.endswith("Probe")]
-    assert "lifecycle" not in container
+def test_only_the_sidecar_reaches_the_inference_servers_of_its_model(cluster: Cluster) -> None:
+    assert cluster.reached(8000) == {
+        ((namespace, "sidecar"), (namespace, "inference")) for namespace, _ in _named(cluster, "sidecar")
+    }
 
 
-def test_the_sidecar_is_on_another_node() -> None:
-    [term] = PODS["sidecar"]["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    assert term["topologyKey"] == "kubernetes.io/hostname"
-    assert _chosen(term["labelSelector"], _labels("inference")[0])
+def test_clients_reach_the_sidecars_and_prometheus_their_metrics(cluster: Cluster) -> None:
+    sidecars = _named(cluster, "sidecar")
+    assert cluster.reached(8443) == {(("chat", "client"), pod) for pod in sidecars}
+    assert cluster.reached(9464) == {(("monitoring", "prometheus"), pod) for pod in sidecars}
 
 
-def test_the_inference_server_is_started_as_its_unit_does() -> None:
-    [container] = PODS["inference"]["spec"]["containers"]
+def test_operators_and_prometheus_reach_the_verifier(cluster: Cluster) -> None:
+    [verifier] = _named(cluster, "verifier")
+    assert cluster.reached(8090) == {(("desk", "operator"), verifier), (("monitoring", "prometheus"), verifier)}
+
+
+@pytest.mark.parametrize("port", [22, 53, 443, 8000, 8090, 8443, 9464])
+def test_inference_servers_and_the_verifier_reach_nobody(cluster: Cluster, port: int) -> None:
+    for pod in _named(cluster, "inference", "verifier"):
+        assert not any(cluster.allows("Egress", pod, other, port) for other in cluster.everyone)
+
+
+def test_a_pod_that_no_policy_names_reaches_nobody(cluster: Cluster) -> None:
+    for namespace in cluster.namespaces:
+        neighbour = (namespace, "neighbour")
+        assert not any(cluster.allows("Egress", neighbour, other, 8000) for other in cluster.everyone)
+
+
+def test_pods_are_confined(cluster: Cluster) -> None:
+    for template in cluster.pods.values():
+        pod = template["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["dnsPolicy"] == "None"
+        assert pod["dnsConfig"] == {"nameservers": ["127.0.0.1"]}
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys()
+        assert all(
+            volume.keys() & {"configMap", "emptyDir", "persistentVolumeClaim", "secret"} for volume in pod["volumes"]
+        )
+        for container in (*pod["containers"], *pod.get("initContainers", [])):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_nothing_of_the_inference_servers_is_asked_by_the_kubelet(cluster: Cluster) -> None:
+    for pod in _named(cluster, "inference"):
+        container = _container(cluster, pod)
+        assert not [key for key in container if key.endswith("Probe")]
+        assert "lifecycle" not in container
+
+
+@pytest.mark.parametrize(("name", "away_from"), [("sidecar", ["inference"]), ("verifier", ["inference", "sidecar"])])
+def test_who_is_trusted_is_on_another_node_than_who_is_not(cluster: Cluster, name: str, away_from: list[str]) -> None:
+    for pod in _named(cluster, name):
+        affinity = cluster.pods[pod]["spec"]["affinity"]
+        [term] = affinity["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        assert term["namespaceSelector"] == {}  # of all namespaces
+        for other in _named(cluster, *away_from):
+            assert chosen(term["labelSelector"], cluster.labels(other)[0])
+
+
+def test_an_inference_server_is_started_as_its_unit_does() -> None:
+    container = _container(files(), ("weightwarden", "inference"))
     unit = unit_of("vllm/weightwarden-vllm.service")
     assert flags_of(container["args"]) == flags_of(command_of(unit)) | {"--host": "0.0.0.0", "--port": "8000"}
     environment = dict(one.split("=") for line in unit["Environment"] for one in line.split())
-    given = {one["name"]: one["value"] for one in container["env"]}
-    assert given.items() >= environment.items() - {("HOME", environment["HOME"])}
+    assert _environment(container).items() >= environment.items() - {("HOME", environment["HOME"])}
 
 
-def test_the_sidecar_finds_its_files_and_its_upstream() -> None:
-    pod = PODS["sidecar"]["spec"]
-    [container] = pod["containers"]
-    options = {str(parameter.name).upper() for parameter in sidecar.commands["run"].params}
-    given = {one["name"].removeprefix("WEIGHTWARDEN_SIDECAR_"): one["value"] for one in container["env"]}
-    assert given.keys() <= options
-    [service] = [one for one in MANIFESTS if one["kind"] == "Service" and one["metadata"]["name"] == "inference"]
-    [port] = service["spec"]["ports"]
-    assert given["UPSTREAM"] == f"http://$(INFERENCE_SERVICE_HOST):{port['port']}"
-    assert pod.get("enableServiceLinks", True)
-    active = tomllib.loads((EXAMPLES / "sidecar/sidecar.toml").read_text())
-    wanted = {
-        str(value) for value in ({key.upper().replace("-", "_"): v for key, v in active.items()} | given).values()
-    }
-    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-    for path in (one for one in wanted if re.match("/(etc|srv|var)/", one)):
-        assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), path
+def test_an_inference_server_serves_the_model_that_is_mounted(cluster: Cluster) -> None:
+    for pod in _named(cluster, "inference"):
+        container = _container(cluster, pod)
+        [model] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "model"]
+        assert flags_of(container["args"])["--model"] == model
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_a_daemons_files_are_mounted_and_its_variables_are_options(cluster: Cluster, name: str) -> None:
+    command, prefix, example = DAEMONS[name]
+    options = {str(parameter.name).upper() for parameter in command.params}
+    for pod in _named(cluster, name):
+        container = _container(cluster, pod)
+        given = {key.removeprefix(prefix): value for key, value in _environment(container).items()}
+        assert given.keys() <= options
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        for path in _paths(example, given) if len(cluster.namespaces) == 1 or name == "sidecar" else ():
+            assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), path
+        _check_volumes(cluster, pod)
+
+
+def _paths(example: str, given: dict[str, str]) -> list[str]:
+    """The files and folders of a daemon's example, and of the variables over it."""
+    active = tomllib.loads((EXAMPLES / example).read_text())
+    said = {key.upper().replace("-", "_"): value for key, value in active.items()} | given
+    values = [one for value in said.values() for one in (value if isinstance(value, list) else [value])]
+    return [str(one) for one in values if re.match("/(etc|srv|var)/", str(one))]
+
+
+def _check_volumes(cluster: Cluster, pod: Pod) -> None:
+    """Every volume of a pod is mounted, and every mount is a volume."""
+    spec = cluster.pods[pod]["spec"]
     claimed = {
-        one["metadata"]["name"]
-        for one in next(m for m in MANIFESTS if m["kind"] == "StatefulSet")["spec"]["volumeClaimTemplates"]
+        claim["metadata"]["name"]
+        for one in cluster.of_kind("StatefulSet")
+        if (one["metadata"]["namespace"], one["metadata"]["name"]) == pod
+        for claim in one["spec"].get("volumeClaimTemplates", [])
     }
-    volumes = {volume["name"] for volume in pod["volumes"]} | claimed
-    assert {
-        mount["name"] for one in (*pod["containers"], *pod["initContainers"]) for mount in one["volumeMounts"]
-    } == volumes
+    mounted = {mount["name"] for one in (*spec["containers"], *spec["initContainers"]) for mount in one["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in spec["volumes"]} | claimed
+    paths = [mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]]
+    assert len(set(paths)) == len(paths)
 
 
-def test_the_sidecars_keys_are_readable_by_its_user_alone(tmp_path: Path) -> None:
-    pod = PODS["sidecar"]["spec"]
+def test_the_verifier_reads_the_archives_that_each_sidecar_writes(cluster: Cluster) -> None:
+    [verifier] = _named(cluster, "verifier")
+    volumes = {one["name"]: one for one in cluster.pods[verifier]["spec"]["volumes"]}
+    read = {
+        _storage(cluster, verifier[0], volumes[mount["name"]], "read")
+        for mount in _container(cluster, verifier)["volumeMounts"]
+        if mount["mountPath"].startswith("/var/lib/weightwarden/archives")
+    }
+    written = set()
+    for pod in _named(cluster, "sidecar"):
+        [volume] = [one for one in cluster.pods[pod]["spec"]["volumes"] if one["name"] == "archives"]
+        written.add(_storage(cluster, pod[0], volume, "write"))
+    assert read == written
+    assert len(written) == len(_named(cluster, "sidecar"))
+
+
+def _storage(cluster: Cluster, namespace: str, volume: dict[str, Any], how: str) -> str:
+    """What a volume is: the folder of the volume that its claim is bound to, or the claim in its namespace."""
+    claim = volume["persistentVolumeClaim"]
+    assert claim.get("readOnly", False) == (how == "read")
+    wanted = {"namespace": namespace, "name": claim["claimName"]}
+    [made] = [one for one in cluster.of_kind("PersistentVolumeClaim") if wanted.items() <= one["metadata"].items()]
+    bound = [one for one in cluster.of_kind("PersistentVolume") if one["spec"]["claimRef"] == wanted]
+    if not bound:
+        return f"{namespace}/{claim['claimName']}"
+    [one] = bound
+    assert made["spec"]["storageClassName"] == one["spec"]["storageClassName"] == ""
+    assert made["spec"]["accessModes"] == one["spec"]["accessModes"]
+    assert one["spec"]["nfs"].get("readOnly", False) == (how == "read")
+    return str(one["spec"]["nfs"]["path"])
+
+
+@pytest.mark.parametrize(("name", "user"), [("sidecar", 10001), ("verifier", 10002)])
+def test_keys_are_readable_by_their_daemons_user_alone(tmp_path: Path, name: str, user: int) -> None:
+    pod = files().pods["weightwarden", name]["spec"]
     [prepare] = pod["initContainers"]
+    paths = {mount["name"]: mount["mountPath"] for mount in prepare["volumeMounts"]}
     given, kept_in = tmp_path / "keys", tmp_path / "kept"
     for folder in (given, kept_in):
         folder.mkdir()
     (given / "log.key").write_bytes(bytes(32))
     (given / "log.key").chmod(0o440)
-    command = prepare["command"][-1].replace("/run/keys", str(given)).replace("/etc/weightwarden/keys", str(kept_in))
-    subprocess.run(["sh", "-c", command.replace("/var/lib/weightwarden", str(tmp_path))], check=True, timeout=20)
+    command = prepare["command"][-1].replace(paths["secret"], str(given)).replace(paths["keys"], str(kept_in))
+    subprocess.run(["sh", "-c", command], check=True, timeout=20)
     assert read_private(kept_in / "log.key") == bytes(32)
-    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 10001
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == user
     [kept] = [volume for volume in pod["volumes"] if volume["name"] == "keys"]
     assert kept["emptyDir"]["medium"] == "Memory"
-    [container] = pod["containers"]
+    container = _container(files(), ("weightwarden", name))
     assert "secret" not in {mount["name"] for mount in container["volumeMounts"]}
+    assert {value for value in _environment(container).values() if value.endswith(".key")} <= {
+        f"{paths['keys']}/{file}" for file in ("log.key", "seed.key", "tls.key", "audit.key")
+    }
+
+
+def test_the_verifier_reads_what_the_sidecars_group_may() -> None:
+    writer = files().pods["weightwarden", "sidecar"]["spec"]["securityContext"]
+    reader = files().pods["weightwarden", "verifier"]["spec"]["securityContext"]
+    assert reader["supplementalGroups"] == [writer["runAsGroup"]]
+    assert reader["runAsUser"] != writer["runAsUser"]

@@ -47,7 +47,31 @@ def test_what_is_said_counts_and_not_how_it_is_said(tmp_path: Path) -> None:
     [
         ("engine =", "profile.toml: not TOML"),
         (TEXT.replace('sampler = "vllm-v2"', 'sampler = "vllm-v9"'), "profile.toml: sampler: unknown sampling scheme"),
-        (TEXT.replace('acceptance = "coupled"', 'acceptance = "block"'), "profile.toml: speculation.acceptance"),
+        (
+            TEXT.replace('acceptance = "coupled"', 'acceptance = "block"'),
+            "profile.toml: speculation.acceptance: block acceptance cannot be verified .* depends on later drafts",
+        ),
+        (
+            TEXT.replace('acceptance = "coupled"', 'acceptance = "probabilistic"'),
+            "speculation.acceptance: probabilistic acceptance cannot be verified .* a draft's probability is not",
+        ),
+        (
+            TEXT.replace('acceptance = "coupled"', 'acceptance = "synthetic"'),
+            "speculation.acceptance: synthetic acceptance cannot be verified .* accepted at a set rate",
+        ),
+        (TEXT.replace('acceptance = "coupled"', 'acceptance = "lossy"'), "profile.toml: speculation.acceptance"),
+        (
+            TEXT.replace('acceptance = "coupled"', 'acceptance = "one-hot"'),
+            "profile.toml: sampler: speculation.acceptance one-hot and scheme vllm-v2-one-hot need each other",
+        ),
+        (
+            TEXT.replace('sampler = "vllm-v2"', 'sampler = "vllm-v2-one-hot"'),
+            "profile.toml: sampler: speculation.acceptance one-hot and scheme vllm-v2-one-hot need each other",
+        ),
+        (
+            TEXT.replace('sampler = "vllm-v2"', 'sampler = "vllm-cpu"'),
+            "profile.toml: speculation.acceptance: draws of .* alone can be coupled",
+        ),
         (TEXT.replace('dtype = "bfloat16"', ""), "profile.toml: dtype"),
         ("magic = 1\n" + TEXT, "profile.toml: magic"),
         ("#" * 70_000, "at most"),
@@ -61,3 +85,8 @@ def test_a_file_that_is_no_profile_is_refused_by_file_and_field(tmp_path: Path, 
 def test_a_missing_file_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(EngineProfileError, match=r"none\.toml"):
         EngineProfile.read(tmp_path / "none.toml")
+
+
+def test_stock_speculation_is_a_scheme_of_its_own(tmp_path: Path) -> None:
+    text = TEXT.replace('"coupled"', '"one-hot"').replace('sampler = "vllm-v2"', 'sampler = "vllm-v2-one-hot"')
+    assert EngineProfile.read(written(tmp_path, text)).of_record().sampler == "vllm-v2-one-hot"

@@ -65,6 +65,20 @@ def murmur(seed: int, position: int, column: int, domain: int = 0) -> int:
     return h ^ h >> 16
 
 
+def vllm_v2(seed: int, position: int, token: int) -> float:
+    """Of one hash; large noise comes from small u."""
+    return -math.log(-math.log1p(-(murmur(seed, position, token) + 0.5) * 2.0**-32))
+
+
+def triton_uniform(seed: int, position: int) -> float:
+    """`tl.rand` of the seed and a 64-bit position, and at least its own step."""
+    seed, position = seed % 2**64, position % 2**64
+    word = philox([position & MASK, position >> 32, 0, 0], [seed & MASK, seed >> 32])[0]
+    folded = MASK - word if word >= 2**31 else word
+    step = np.float32(4.6566127342e-10)
+    return float(max(np.float32(folded) * step, step))
+
+
 def vllm_v2_fp64(seed: int, position: int, token: int) -> float:
     """Of two hashes."""
     bits = (murmur(seed, position, token, 0x9E3779B9) << 32 | murmur(seed, position, token)) >> 11

@@ -4,8 +4,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tests.sampler.genrand import genrand_words
+from tests.sampler.scalar_noise import triton_uniform
 from weightwarden.sampler import uniforms
-from weightwarden.sampler.uniforms import inverse_cdf_uniforms
+from weightwarden.sampler.uniforms import draft_uniforms, inverse_cdf_uniforms
 
 # std::uniform_real_distribution<double>(0, 1) over std::mt19937(seed), printed with %.17g by g++ 12 (libstdc++).
 LIBSTDCXX = {
@@ -53,3 +54,17 @@ def test_the_largest_words_give_a_number_below_one(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(uniforms, "MersenneStream", AllOnes)
     assert inverse_cdf_uniforms(0, 1).tolist() == [1 - 2.0**-53]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 77, 2**31, 2**32 + 5, 2**63 - 1, -1, -(2**63)])
+def test_uniforms_of_drafts_are_those_of_exact_integers(seed: int) -> None:
+    expected = [triton_uniform(seed, position) for position in range(4, 104)]
+    assert draft_uniforms(seed, 5, 100).tolist() == expected
+    assert draft_uniforms(seed, 25, 80).tolist() == expected[20:]
+
+
+def test_uniforms_of_drafts_are_uniform_and_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = np.concatenate([draft_uniforms(seed, 9, 500) for seed in range(100)])
+    assert stats.kstest(a, "uniform").pvalue > 1e-3
+    monkeypatch.setattr(uniforms, "philox4x32", lambda counter, key: [np.zeros_like(counter[0])])
+    assert draft_uniforms(0, 1, 2).tolist() == [np.float32(4.6566127342e-10)] * 2

@@ -1,6 +1,8 @@
 """The plugin's registration: it replaces what it knows, and refuses every other engine before it starts."""
 
+import ast
 import inspect
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -8,6 +10,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from benchmarks.speculation.engine_kernels import PLUGIN
 
 V1 = "vllm.v1.sample.rejection_sampler"
 V2 = "vllm.v1.worker.gpu.spec_decode.rejection_sampler"
@@ -52,6 +56,23 @@ def engine(monkeypatch: pytest.MonkeyPatch, numpy_coupled: Callable[..., Any]) -
 
 def plugin() -> Any:
     return import_module("weightwarden_coupled_speculation")
+
+
+def test_it_imports_nothing_of_this_project() -> None:
+    for path in PLUGIN.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not {name.split(".")[0] for name in names} & {"weightwarden", "benchmarks", "tests"}
+
+
+def test_what_vllm_imports_cannot_fail_for_want_of_vllm() -> None:
+    """vLLM logs an error of a plugin's import, and starts without the plugin."""
+    code = "import weightwarden_coupled_speculation as plugin; plugin.register()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PLUGIN, env={"PYTHONPATH": ""}, capture_output=True, text=True, check=False)
+    assert "No module named 'vllm'" in done.stderr
+    assert "in register" in done.stderr
 
 
 def test_it_replaces_the_rule_once(engine: Engine, numpy_coupled: Callable[..., Any]) -> None:

@@ -60,6 +60,7 @@ def calibrate_exact(
     names: Sequence[str],
     *,
     traffic_digests: Sequence[str] = (),
+    unlisted_engine: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ExactPolicy:
     """Make an exact policy from honest traffic, or refuse.
@@ -68,12 +69,13 @@ def calibrate_exact(
 
     Args:
         names: name of each record in a refusal, such as "file.jsonl:12".
+        unlisted_engine: calibrate also if the scheme was not compared with the engine and version of the records.
 
     Raises:
         CalibrationError: the traffic is mixed, or has too few records.
         NotExact: a token differs; the error names all of them.
     """
-    made_for = made_for_traffic(replayer, records)
+    made_for = made_for_traffic(replayer, records, unlisted_engine=unlisted_engine)
     if len(records) < MIN_RECORDS:
         raise CalibrationError(f"{len(records)} records are too few to calibrate on; at least {MIN_RECORDS} are needed")
     vocabulary = replayer.identity.vocabulary

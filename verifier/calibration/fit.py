@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from weightwarden.logger.record import Record
+from weightwarden.sampler.schemes import scheme
 from weightwarden.verifier.calibration.evaluation import evaluate
 from weightwarden.verifier.calibration.growth import TrafficGrowth, traffic_growth
 from weightwarden.verifier.calibration.honest_noise import NoiseCounts, cdf_noise_scale, code_rates
@@ -50,6 +51,7 @@ def calibrate(
     limits: CalibrationLimits,
     *,
     traffic_digests: Sequence[str] = (),
+    unlisted_engine: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> CalibrationResult:
     """Make a policy from honest traffic.
@@ -67,7 +69,7 @@ def calibrate(
         CalibrationError: the traffic is mixed, has too few records, or no threshold is within the limits.
     """
     # 1
-    made_for = made_for_traffic(replayer, records)
+    made_for = made_for_traffic(replayer, records, unlisted_engine=unlisted_engine)
     half_r = split_halves(records, limits.split_seed)
 
     # 2
@@ -85,7 +87,9 @@ def calibrate(
     # 4
     scored = [(p, score(p.table, tolerance, level)) for p in placed]
     first = [scores_of(p, s, half_r) for p, s in scored]
-    noise = NoiseCounts.of(first, half_r).noise()
+    # A better drafter takes more of the alternatives that drafts allow: nothing bounds their share.
+    bounded = not scheme(made_for.scheme).speculates
+    noise = NoiseCounts.of(first, half_r).noise(bounded=bounded)
     scale = fit_noise_scale([s for _, s in first])
     thresholds = Thresholds(
         margin_logits=tolerance.margin,
@@ -102,7 +106,7 @@ def calibrate(
     evaluation = evaluate(second, thresholds, noise, code, made_for, vocabulary, ~half_r)
     # 6
     counts = NoiseCounts.of([(p.record_n, s) for p, s in scored], np.ones(len(records), np.bool_))
-    both = counts.noise(noise.outlier_margin)
+    both = counts.noise(noise.outlier_margin, bounded=bounded)
     policy = Policy(
         format=FORMAT,
         made_for=made_for,

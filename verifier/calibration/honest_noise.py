@@ -1,7 +1,7 @@
 """Counts on honest records: the token noise, and the rates to which codes are fitted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -48,11 +48,16 @@ class NoiseCounts:
             tokens_r=tokens[which_r],
         )
 
-    def noise(self, outlier_margin: float | None = None) -> TokenNoise:
-        """Noise of the tokens, by margin. Outliers begin at the given margin, or else at one chosen here."""
-        return TokenNoise.from_counts(
+    def noise(self, outlier_margin: float | None = None, *, bounded: bool = True) -> TokenNoise:
+        """Noise of the tokens, by margin. Outliers begin at the given margin, or else at one chosen here.
+
+        Args:
+            bounded: False: nothing bounds the share of boundary alternatives that an honest server takes.
+        """
+        noise = TokenNoise.from_counts(
             *(getattr(self, field.name) for field in fields(self)), outlier_margin=outlier_margin
         )
+        return noise if bounded else replace(noise, boundary_upper=None)
 
     @property
     def shares_c(self) -> FloatArray:

@@ -6,7 +6,9 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.sampler.defined import undefined_field
+from weightwarden.sampler.known_engines import unlisted
 from weightwarden.sampler.types import BoolArray, IntArray
+from weightwarden.text import printable
 from weightwarden.verifier.errors import CalibrationError
 from weightwarden.verifier.policy.base import MadeFor
 from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
@@ -34,11 +36,15 @@ def split_halves(records: Sequence[Record], seed: int) -> BoolArray:
     return half
 
 
-def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
+def made_for_traffic(replayer: Replayer, records: Sequence[Record], *, unlisted_engine: bool = False) -> MadeFor:
     """The scope of a policy made from this traffic on this replayer.
 
+    Args:
+        unlisted_engine: make it also if the scheme was not compared with the engine and version.
+
     Raises:
-        CalibrationError: the records are not all of one engine, version and scheme, or one has no definite answer.
+        CalibrationError: the records are not all of one engine, version, scheme and engine profile; or one has no
+            definite answer; or one was drawn by a scheme that was not compared with its engine and version.
     """
     for index, record in enumerate(records):
         undefined = undefined_field(record.sampling, replayer.identity.eos_ids, replayer.identity.vocabulary)
@@ -48,7 +54,15 @@ def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
     if len(engines) != 1:
         listed = "; ".join(" ".join(engine) for engine in sorted(engines)) or "none"
         raise CalibrationError(f"the traffic must be of one engine, version and scheme; found: {listed}")
+    profiles = {r.engine.profile for r in records}
+    if len(profiles) != 1:
+        listed = "; ".join(sorted(profile or "a record without one" for profile in profiles))
+        raise CalibrationError(f"the traffic must be of one engine profile; found: {listed}")
     name, version, scheme = engines.pop()
+    found = unlisted(scheme, printable(name), printable(version))
+    drawn = next((index for index, record in enumerate(records) if not record.sampling.is_greedy), None)
+    if found is not None and drawn is not None and not unlisted_engine:
+        raise CalibrationError(f"record {drawn}: engine.version: {found}; --unlisted-engine calibrates all the same")
     return MadeFor(
         model_digest=replayer.identity.digest,
         engine=name,
@@ -57,6 +71,8 @@ def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
         replay=replayer.implementation,
         dtype=replayer.dtype,
         known_answer=replayer.known_answer(),
+        profile=profiles.pop(),
+        unlisted_engine=True if unlisted_engine and found is not None else None,
     )
 
 

@@ -11,7 +11,7 @@ from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.schemes import scheme
 from weightwarden.sampler.support import Filters
 from weightwarden.sampler.types import FloatArray, KeyArray
-from weightwarden.sampler.uniforms import inverse_cdf_uniforms
+from weightwarden.sampler.uniforms import draft_uniforms, inverse_cdf_uniforms
 from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.record_masks import RecordMasks
 from weightwarden.verifier.logits.rows import LogitRows
@@ -78,7 +78,7 @@ class DrawBuilder:
             keys_n=np.concatenate([self._keys_of(p, records) for p in pieces]) if self._noise is not None else None,
             uniforms_n=(
                 np.concatenate([self._uniforms_of(p, records) for p in pieces])
-                if self._scheme.name == "inverse-cdf"
+                if self._scheme.name == "inverse-cdf" or self._scheme.speculates
                 else None
             ),
             raw_rank_n=raw_rank,
@@ -97,7 +97,12 @@ class DrawBuilder:
     def _uniforms_of(self, piece: RowSpan, records: Sequence[Record]) -> FloatArray:
         record = records[piece.record]
         if piece.record not in self._uniforms:
-            self._uniforms[piece.record] = inverse_cdf_uniforms(record.choice_seed(), len(record.output_token_ids))
+            seed, count = record.choice_seed(), len(record.output_token_ids)
+            self._uniforms[piece.record] = (
+                draft_uniforms(seed, len(record.prompt_token_ids), count)
+                if self._scheme.speculates
+                else inverse_cdf_uniforms(seed, count)
+            )
         return self._uniforms[piece.record][piece.start : piece.start + piece.count]
 
     def _mask(self, rows: LogitRows, pieces: Sequence[RowSpan]) -> list[int]:

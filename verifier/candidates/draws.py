@@ -23,7 +23,7 @@ class Draws:
             keeps.
         noise: the Gumbel noise, or None (greedy, inverse-cdf).
         keys_n: the keys of the noise, or None (greedy, inverse-cdf).
-        uniforms_n: the uniform numbers (inverse-cdf), or None.
+        uniforms_n: the uniform numbers (inverse-cdf, and schemes that accept drafts), or None.
         raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since; V + 1 where
             the grammar excludes the token; else 0.
     """

@@ -57,7 +57,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     best_nominal_n = nominal_scores.max(axis=1)
 
     # 4
-    tail, tail_nominal = _tail(
+    tail, tail_nominal = tail_entries(
         rows,
         draws,
         window,
@@ -91,14 +91,14 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     )
 
     # 5
-    claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scored, support)
+    claimed = claimed_entries(rows, draws, window, profiles, head, head_ids, scored, support)
     inside_n = (possible & (head_ids == draws.claimed_n[:, None])).any(axis=1) | rows.whole
     exact_n = np.where(drawn_n >= 0, drawn_n, winner_n) == draws.claimed_n
     hidden = np.flatnonzero(hidden_n)
     if len(hidden):
         seen = placed_head(rows, draws, window, everything, everything_ids)
         at = (everything_ids == draws.claimed_n[:, None]).argmax(axis=1)
-        own = _head_entries(np.arange(len(rows)), at, everything_ids, seen.scored, seen.support).take(hidden)
+        own = head_entries(np.arange(len(rows)), at, everything_ids, seen.scored, seen.support).take(hidden)
         claimed = claimed.replaced(hidden, own)
         inside_n[hidden] = seen.possible[hidden, at[hidden]]
         exact_n[hidden] = (seen.winner_n == draws.claimed_n)[hidden] & (drawn_n[hidden] < 0)
@@ -110,7 +110,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     np.add.at(gumbel_rank, tail.row, tail_nominal & (tail.score > claimed.score[tail.row]))
     return lay_out(
         claimed,
-        Entries.concat([_head_entries(row, column, head_ids, scored, support), tail.take(kept)]),
+        Entries.concat([head_entries(row, column, head_ids, scored, support), tail.take(kept)]),
         filters=filters,
         slope_n=support.slope_n,
         steepest_n=np.maximum(steepest_n, window.least_slope),
@@ -126,7 +126,8 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     )
 
 
-def _head_entries(row: IntArray, column: IntArray, ids: IntArray, scored: ScoredHead, support: Support) -> Entries:
+def head_entries(row: IntArray, column: IntArray, ids: IntArray, scored: ScoredHead, support: Support) -> Entries:
+    """Entries of (row, column) pairs of the head."""
     return Entries(
         row=row,
         token=ids[row, column],
@@ -140,7 +141,7 @@ def _head_entries(row: IntArray, column: IntArray, ids: IntArray, scored: Scored
     )
 
 
-def _tail(
+def tail_entries(
     rows: LogitRows,
     draws: Draws,
     window: Window,
@@ -156,7 +157,7 @@ def _tail(
     """Tokens below the head that are nominally supported, with noise that lifts them to the floor of their row."""
     if draws.noise is None or draws.keys_n is None or not len(open_rows):
         nothing = np.empty(0, np.int64)
-        return _placed(rows, draws, window, profiles, head, slope_nk, support, nothing, nothing, np.empty(0))
+        return placed_entries(rows, draws, window, profiles, head, slope_nk, support, nothing, nothing, np.empty(0))
     temperature = draws.temperature_n[open_rows]
     needed = (floor_n[open_rows] - head[open_rows, -1]) / temperature
     hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
@@ -172,14 +173,14 @@ def _tail(
         _, largest = draws.reach(value[keep, None] + perturbation, perturbation, row[keep])
         best_n, slope_n = near_floor[row[keep]].T
         keep = keep[largest[:, 0] >= best_n - window.margin * np.maximum(slope, slope_n)]
-    entries, nominal = _placed(
+    entries, nominal = placed_entries(
         rows, draws, window, profiles, head, slope_nk, support, row[keep], token[keep], value[keep]
     )
     high = entries.score_max_e[:, -1] >= floor_n[entries.row]
     return entries.take(high), nominal[high]
 
 
-def _placed(
+def placed_entries(
     rows: LogitRows,
     draws: Draws,
     window: Window,
@@ -237,7 +238,7 @@ def _placed(
     return entries, (distance >= 0) & (~narrow | (mass < filters.top_p_n[row]))
 
 
-def _claimed_entries(
+def claimed_entries(
     rows: LogitRows,
     draws: Draws,
     window: Window,
@@ -249,11 +250,11 @@ def _claimed_entries(
 ) -> Entries:
     """One entry a row for the claimed token, in the head or below it."""
     match = head_ids == draws.claimed_n[:, None]
-    entries = _head_entries(np.arange(len(rows)), match.argmax(axis=1), head_ids, scored, support)
+    entries = head_entries(np.arange(len(rows)), match.argmax(axis=1), head_ids, scored, support)
     outside = np.flatnonzero(~match.any(axis=1))
     if not len(outside):
         return entries
     token = draws.claimed_n[outside]
     value = rows.at(outside, token)
-    placed, _ = _placed(rows, draws, window, profiles, head, scored.slope_nk, support, outside, token, value)
+    placed, _ = placed_entries(rows, draws, window, profiles, head, scored.slope_nk, support, outside, token, value)
     return entries.replaced(outside, placed)

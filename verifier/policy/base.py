@@ -2,15 +2,18 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, ClassVar, Protocol, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from weightwarden.logger.record import Record
+from weightwarden.sampler.known_engines import unlisted
 from weightwarden.sampler.params import TokenId, refusal
 from weightwarden.sampler.schemes import SCHEMES
 from weightwarden.sampler.types import FloatArray
+from weightwarden.text import printable
 from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import PolicyError
@@ -55,6 +58,9 @@ class MadeFor(Section):
 
     Attributes:
         max_model_len: the server's context length in tokens, if it was given to calibration (`--max-model-len`).
+        profile: digest of the engine profile that every record must name; None: records may name any, or none.
+        unlisted_engine: True if the scheme was not compared with this engine and version, and the policy holds all the
+            same; else None.
     """
 
     model_digest: Digest
@@ -65,6 +71,8 @@ class MadeFor(Section):
     dtype: Annotated[str, Field(min_length=1, max_length=32)]
     known_answer: KnownAnswer | None = None
     max_model_len: PositiveCount | None = None
+    profile: Digest | None = None
+    unlisted_engine: Literal[True] | None = None
 
     @model_validator(mode="after")
     def _known_scheme(self) -> Self:
@@ -188,16 +196,57 @@ class BasePolicy(Section, ABC):
     def check_scheme(self, record: Record) -> None:
         """Check that the policy holds for a record.
 
+        1. The record has the policy's scheme, engine and version, and its engine profile where it has one.
+        2. The scheme was compared with the engine and version, or the policy says that it holds all the same. A record
+           at temperature 0 has no draw, and needs neither.
+
         Raises:
-            PolicyError: the policy was made for another scheme or engine.
+            PolicyError: the policy does not hold for it; the message names the field.
         """
+        # 1
         made_for, engine = self.made_for, record.engine
-        for what, ours, theirs in (
-            ("scheme", made_for.scheme, engine.sampler),
-            ("engine", f"{made_for.engine} {made_for.engine_version}", f"{engine.name} {engine.version}"),
+        for field, what, ours, theirs in (
+            ("sampler", "scheme", made_for.scheme, engine.sampler),
+            (
+                "version" if made_for.engine == engine.name else "name",
+                "engine",
+                f"{made_for.engine} {made_for.engine_version}",
+                f"{engine.name} {engine.version}",
+            ),
+            ("profile", "engine profile", made_for.profile, engine.profile),
         ):
-            if ours != theirs:
-                raise PolicyError(f"the policy was made for {what} {ours}, not {theirs}; calibrate one that fits")
+            if ours is not None and ours != theirs:
+                other = "a record without one" if theirs is None else printable(theirs)
+                raise PolicyError(
+                    f"engine.{field}: the policy was made for {what} {ours}, not {other}; calibrate one that fits"
+                )
+        # 2
+        if not made_for.unlisted_engine and not record.sampling.is_greedy:
+            found = unlisted(engine.sampler, printable(engine.name), printable(engine.version))
+            if found is not None:
+                raise PolicyError(
+                    f"engine.version: {found}; verify calibrate --unlisted-engine makes a policy that holds all the"
+                    " same"
+                )
+
+    def warnings(self, records: Iterable[Record]) -> list[str]:
+        """Warnings about the records for which the policy holds.
+
+        Args:
+            records: records, of which one names an engine profile if any record does.
+        """
+        made_for, found = self.made_for, []
+        if made_for.unlisted_engine:
+            found.append(
+                f"the policy holds for {printable(made_for.engine)} {printable(made_for.engine_version)}, with which"
+                f" scheme {made_for.scheme} was not compared: if that engine draws otherwise, then the policy has taken"
+                " tokens for honest noise, and its limits are looser"
+            )
+        if made_for.profile is None and any(record.engine.profile is not None for record in records):
+            found.append(
+                "records name an engine profile, and the policy was made for none: it holds whatever the profile says"
+            )
+        return found
 
     def to_toml(self) -> str:
         """The policy as text of a policy file."""

@@ -159,7 +159,8 @@ def is_shown(evidence: SchemeMatch) -> bool:
 def _found(replayer: Replayer, said: Sequence[ProbeAnswer], asked: Mapping[str, Any]) -> SchemeFinding:
     """The explanation of answers.
 
-    1. Try each scheme with the requested parameters.
+    1. Try each scheme with the requested parameters. One that accepts drafts by chance is named only if it gives
+       clearly more of the tokens than the best of the others.
     2. If one explains them, try it with other settings, which are preferred only if they give clearly more of the
        tokens.
     3. If none does, try other settings and other seeds for the schemes whose noise is in the answers all the same, and
@@ -168,8 +169,11 @@ def _found(replayer: Replayer, said: Sequence[ProbeAnswer], asked: Mapping[str, 
     names = [*SCHEMES]
     # 1
     evidence, refusals = gather(replayer, said, [Hypothesis(name, asked) for name in names])
-    ranked = sorted(evidence, key=lambda item: (-item.rate, names.index(item.scheme)))
+    ranked = sorted(evidence, key=lambda item: (SCHEMES[item.scheme].speculates, -item.rate, names.index(item.scheme)))
     shown = [item for item in ranked if is_shown(item)]
+    if len(shown) > 1 and SCHEMES[shown[-1].scheme].speculates:
+        # It explains whatever the same noise gives without drafts, and more.
+        shown = [shown[-1]] if _clearly_better(shown[-1], shown[0]) else shown[:-1]
     others = [settings for settings in OTHER_SETTINGS if settings != asked]
     traced = None
     if shown and shown[0].scheme != "greedy":
@@ -180,7 +184,8 @@ def _found(replayer: Replayer, said: Sequence[ProbeAnswer], asked: Mapping[str, 
     elif not shown:
         # 3
         suspects: list[Hypothesis] = []
-        for name, seed in ((name, seed) for seed in (None, *OTHER_SEEDS) for name in names if name != "greedy"):
+        noisy = [name for name in names if name != "greedy" and not SCHEMES[name].speculates]
+        for name, seed in ((name, seed) for seed in (None, *OTHER_SEEDS) for name in noisy):
             trace = log10_trace(name, said, replayer.identity.vocabulary, seed)
             if trace is not None and trace <= LOG10_LIMIT:
                 traced = traced or name

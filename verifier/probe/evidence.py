@@ -9,21 +9,24 @@ from pydantic import ValidationError
 
 from weightwarden.logger.record import Record
 from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.schemes import scheme
 from weightwarden.sampler.support import support_of_head
 from weightwarden.sampler.types import BoolArray, FloatArray
 from weightwarden.sampler.validation_message import validation_message
 from weightwarden.verifier.candidates.draw_builder import DrawBuilder
 from weightwarden.verifier.candidates.draws import Draws
-from weightwarden.verifier.candidates.gumbel import gumbel_candidates
-from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
+from weightwarden.verifier.candidates.pending import concat
+from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.candidates.window import HEAD_RESERVE, Window
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.probe.chance import log10_tail
 from weightwarden.verifier.probe.queries import ProbeAnswer
-from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.replay.replay import Replayer, reduction
+from weightwarden.verifier.scoring.token_scores import Tolerance, score
 
 WINDOW = Window(margin=0.0, logit_slacks=(0.0,), mass_slack=0.0)
-"""Window without tolerance: only the scheme's own choice counts."""
+"""Window without tolerance: only the scheme's own choice counts, or any that a draft could give."""
+TOLERANCE = Tolerance(margin=0.0, logit_slack=0.0, mass_slack=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class SchemeMatch:
         scheme: name of the scheme, or "greedy".
         sampling: parameters of the hypothesis.
         seed: seed of the hypothesis, or None for each request's own.
-        matched_n: whether the hypothesis gives each token.
+        matched_n: whether the hypothesis gives each token; of a scheme that speculates, whether any draft gives it.
         chance_n: the probability that it would if it were unrelated to the server. For a scheme with fresh noise, the
             probability of the token itself.
     """
@@ -120,8 +123,12 @@ def gather(
                     matched[at].append(ids[:, 0] == draws.claimed_n)
                     chance[at].append(largest)
                 else:
-                    reduce = inverse_cdf_candidates if draws.uniforms_n is not None else gumbel_candidates
-                    matched[at].append(reduce(chunk.rows, draws, WINDOW).exact_n)
+                    table = concat(reduction(hypotheses[at].scheme)(chunk.rows, draws, WINDOW))
+                    if scheme(hypotheses[at].scheme).speculates:
+                        own = _admissible_probabilities(chunk.rows, draws, table)
+                        matched[at].append(score(table, TOLERANCE, 0).margin_n == 0)
+                    else:
+                        matched[at].append(table.exact_n)
                     chance[at].append(own)
     found = [
         SchemeMatch(
@@ -134,6 +141,18 @@ def gather(
         for at in records
     ]
     return found, refusals
+
+
+def _admissible_probabilities(rows: LogitRows, draws: Draws, table: CandidateTable) -> FloatArray:
+    """Probability [n] of the tokens that some draft gives, after temperature and filters."""
+    margin_nk = -table.scores_nk
+    row, column = np.nonzero((margin_nk == 0) & (table.ids_nk >= 0))
+    logits = rows.at(row, table.ids_nk[row, column])
+    _, largest_n = _probabilities(rows, draws)
+    top_n = rows.head(np.arange(len(rows)), 1)[0][:, 0]
+    share = largest_n[row] * np.exp((logits - top_n[row]) / draws.temperature_n[row])
+    total_n = np.bincount(row, share, minlength=len(rows))
+    return np.minimum(total_n, 1.0)
 
 
 def _probabilities(rows: LogitRows, draws: Draws) -> tuple[FloatArray, FloatArray]:

@@ -50,6 +50,10 @@ class _Models(PartialModel):
     data: list[_Model] = Field(min_length=1)
 
 
+class _Version(PartialModel):
+    version: str = Field(min_length=1, max_length=256)
+
+
 class ProviderClient(JsonClient):
     """An OpenAI-compatible server at a URL.
 
@@ -72,6 +76,13 @@ class ProviderClient(JsonClient):
         if not self._model:
             self._model = self._parsed(_Models, self._json("GET", "/v1/models")).data[0].id
         return self._model
+
+    def stated_version(self) -> str | None:
+        """The version that the server states at /version, as vLLM does; None if it states none."""
+        try:
+            return self._parsed(_Version, self._json("GET", "/version")).version
+        except ReplayServerError:
+            return None
 
     def ask(self, question: Prompt, sampling: Mapping[str, Any]) -> Completion:
         """One answer. Filters and penalties that are not requested are off.

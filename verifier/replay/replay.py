@@ -12,11 +12,13 @@ import numpy as np
 from weightwarden.logger.grammar.masks import GrammarMasks
 from weightwarden.logger.grammar.process import GrammarProcess
 from weightwarden.logger.record import Record
+from weightwarden.sampler.schemes import scheme
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.draw_builder import DrawBuilder
 from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
+from weightwarden.verifier.candidates.one_hot import one_hot_candidates
 from weightwarden.verifier.candidates.pending import PartTable, PendingTables, SelfReducing, concat
 from weightwarden.verifier.candidates.record_masks import GrammarSource, RecordMasks
 from weightwarden.verifier.candidates.table import CandidateTable, Standing
@@ -28,8 +30,8 @@ from weightwarden.verifier.policy.base import KnownAnswer
 from weightwarden.verifier.replay.threads import map_unordered
 from weightwarden.verifier.types import RowSpan, Tokenizer
 
-Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
-Reduced = tuple[list[RowSpan], CandidateTable, float, float]
+Reduce = Callable[[LogitRows, Draws, Window], list[PartTable]]
+Reduced = tuple[list[RowSpan], list[PartTable], float, float]
 
 AHEAD = 3
 """Number of chunks whose reduction may be under way on a device while an earlier one is scored. Their logits stay
@@ -165,7 +167,7 @@ class Replay:
             group = [request for _, _, request in found]
             masks = self._masks(group)
             builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer, masks)
-            reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
+            reduce = reduction(name)
             if self.replayer.concurrency > 1:
                 tables = self._in_threads(group, builder, reduce)
             else:
@@ -195,10 +197,10 @@ class Replay:
         """Tables of batches that are replayed and reduced in parallel."""
         work = partial(self._reduced, group=group, builder=builder, reduce=reduce)
         for reduced in map_unordered(work, self.replayer.batches(group), self.replayer.concurrency):
-            for pieces, table, forward, score in reduced:
+            for pieces, parts, forward, score in reduced:
                 self.timing.forward += forward
                 self.timing.score += score
-                yield PlacedTable(table, *_places(pieces))
+                yield from _placed(parts, *_places(pieces))
 
     def _ahead(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
         """Tables of the batches, one batch after another.
@@ -226,10 +228,10 @@ class Replay:
                     while len(under_way) > AHEAD:  # 2
                         yield from self._taken(under_way)
                     continue
-                table, waited = self._settled(chunk, draws, reduce)
+                finished, waited = self._settled(chunk, draws, reduce)
                 self.timing.forward += waited
                 self.timing.score += time.perf_counter() - received - waited
-                yield PlacedTable(table, *_places(chunk.pieces))
+                yield from _placed(finished, *_places(chunk.pieces))
         while under_way:
             yield from self._taken(under_way)
 
@@ -240,7 +242,7 @@ class Replay:
         parts, left = pending.take()
         if left is not None:
             under_way.append((record_n, position_n, left))
-        placed = [PlacedTable(part.table, record_n[part.rows], position_n[part.rows]) for part in parts]
+        placed = _placed(parts, record_n, position_n)
         self.timing.score += time.perf_counter() - started
         return placed
 
@@ -252,15 +254,15 @@ class Replay:
         started = time.perf_counter()
         for chunk in self.replayer.replay(batch, group):
             received = time.perf_counter()
-            table, waited = self._settled(chunk, builder.draws(chunk.rows, chunk.pieces, group), reduce)
+            parts, waited = self._settled(chunk, builder.draws(chunk.rows, chunk.pieces, group), reduce)
             waited += received - started
             ended = time.perf_counter()
-            reduced.append((chunk.pieces, table, waited, ended - started - waited))
+            reduced.append((chunk.pieces, parts, waited, ended - started - waited))
             started = time.perf_counter()
         return reduced
 
-    def _settled(self, chunk: ReplayChunk, draws: Draws, reduce: Reduce) -> tuple[CandidateTable, float]:
-        """A chunk's table, and the seconds of waiting for the replayer.
+    def _settled(self, chunk: ReplayChunk, draws: Draws, reduce: Reduce) -> tuple[list[PartTable], float]:
+        """A chunk's tables, and the seconds of waiting for the replayer.
 
         1. Reduce the rows to candidates.
         2. While the rows contradict the claim, or unseen tokens could matter, and the replayer can learn more: ask it,
@@ -269,14 +271,26 @@ class Replay:
            nothing there.
         """
         waited = 0.0
-        first = table = reduce(chunk.rows, draws, self.window)  # 1
+        parts = reduce(chunk.rows, draws, self.window)  # 1
+        if chunk.rows.whole:
+            return parts, waited
+        first = table = concat(parts)
         while True:  # 2
             asked = time.perf_counter()
             learnt = _learnt(chunk.rows, table)
             waited += time.perf_counter() - asked
             if not learnt:
-                return table if table is first else settled_tables(first, table, chunk.rows.drawn()), waited  # 3
-            table = reduce(chunk.rows, draws, self.window)
+                table = table if table is first else settled_tables(first, table, chunk.rows.drawn())  # 3
+                return [PartTable(np.arange(len(table)), table)], waited
+            table = concat(reduce(chunk.rows, draws, self.window))
+
+
+def reduction(scheme_name: str) -> Reduce:
+    """The reduction of a scheme's rows to candidates. Every row is in one of its tables."""
+    if scheme(scheme_name).speculates:
+        return one_hot_candidates
+    whole = inverse_cdf_candidates if scheme_name == "inverse-cdf" else gumbel_candidates
+    return lambda rows, draws, window: [PartTable(np.arange(len(rows)), whole(rows, draws, window))]
 
 
 def settled_tables(first: CandidateTable, last: CandidateTable, drawn_n: IntArray) -> CandidateTable:
@@ -306,6 +320,11 @@ def _places(pieces: Sequence[RowSpan]) -> tuple[IntArray, IntArray]:
         np.concatenate([np.full(piece.count, piece.record) for piece in pieces]),
         np.concatenate([np.arange(piece.start, piece.start + piece.count) for piece in pieces]),
     )
+
+
+def _placed(parts: Sequence[PartTable], record_n: IntArray, position_n: IntArray) -> list[PlacedTable]:
+    """Tables of some rows of a chunk, from the places of all of its rows."""
+    return [PlacedTable(part.table, record_n[part.rows], position_n[part.rows]) for part in parts]
 
 
 def _learnt(rows: LogitRows, table: CandidateTable) -> bool:

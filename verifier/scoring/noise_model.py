@@ -33,7 +33,7 @@ class TokenNoise:
         outlier_upper: upper confidence bound of the probability that an honest token is an outlier.
         boundary_upper: upper confidence bound (97.5%, record-clustered) of the share of boundary alternatives
             (`boundary_counts`) that honest traffic took; 1 where too few were seen. None in a policy that was made
-            before there was one: then no test counts them.
+            before there was one, and where drafts decide them (`Scheme.speculates`): then no test counts them.
     """
 
     edges_b: FloatArray

@@ -1,33 +1,13 @@
-"""The verification server as a process: it follows, audits and watches on separate threads, until told to stop."""
+"""The work of a verification server: it follows, audits and watches on separate threads, until told to stop."""
 
-import asyncio
-import json
-import logging
-import os
-import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-import uvicorn
-
-from weightwarden.logger.serving.address import exposures
-from weightwarden.logger.serving.connection_limits import ConnectionLimits
-from weightwarden.logger.serving.limited_protocol import limited_protocol
-from weightwarden.logger.serving.refusal import Refusal
-from weightwarden.verifier.server.api.app import application
-from weightwarden.verifier.server.api.metrics import Metrics
 from weightwarden.verifier.server.audit.task_queue import backlog, held_by_others
-from weightwarden.verifier.server.errors import (
-    LeaseLost,
-    ReplayTrouble,
-    ServerSettingsError,
-    Unfinished,
-    VerdictsUnusable,
-)
+from weightwarden.verifier.server.errors import LeaseLost, ReplayTrouble, Unfinished, VerdictsUnusable
 from weightwarden.verifier.server.startup import ServerParts
 
 IDLE_SECONDS = 1.0
@@ -38,8 +18,6 @@ BEATS = 4
 """Signs of life within the lease timeout, after which other servers take over."""
 RETENTION_SECONDS = 60.0
 """Seconds between two searches for verdicts that are older than the retention."""
-STOP_SECONDS = 120.0
-"""Seconds after a signal for work under way to end. Unfinished work is aborted, and taken over by other servers."""
 _WORDS = {
     "audit": "nothing can be replayed",
     "follow": "archives cannot be followed",
@@ -69,11 +47,16 @@ class DatabaseClock:
 
 @dataclass
 class Daemon:
-    """The work of one server, each kind on a separate thread."""
+    """The work of one server, each kind on a separate thread.
+
+    Attributes:
+        audits: False: another thread audits, by `attempt`.
+    """
 
     server: ServerParts
     stopping: threading.Event
     clock: DatabaseClock
+    audits: bool = True
     stuck: bool = False
     _troubles: dict[str, str] = field(default_factory=dict)
     _progress: dict[str, float] = field(default_factory=dict)
@@ -95,6 +78,7 @@ class Daemon:
         threads = [
             threading.Thread(target=self._repeat, args=(name, work), daemon=True, name=name)
             for name, work in works.items()
+            if self.audits or name != "audit"
         ]
         for thread in threads:
             thread.start()
@@ -147,24 +131,28 @@ class Daemon:
         self.clock.set(now)
         return settings.lease_timeout / BEATS
 
+    def attempt(self, name: str, work: Callable[[], float]) -> float:
+        """Do a piece of work. A failure is reported. Return the seconds to wait before the next attempt."""
+        try:
+            wait = work()
+            self._progress[name] = time.monotonic()
+            self._set_trouble(name, None)
+        except LeaseLost as error:
+            self.server.events.say("lease lost", work=name, why=str(error))
+            wait = IDLE_SECONDS
+        except (VerdictsUnusable, ReplayTrouble) as error:
+            self._set_trouble(name, str(error))
+            wait = RETRY_SECONDS
+        except Exception as error:  # a defect: reported, and the other work goes on
+            self.server.events.defect(error)
+            self._set_trouble(name, f"{name}: an internal error: {type(error).__name__}")
+            wait = RETRY_SECONDS
+        return wait
+
     def _repeat(self, name: str, work: Callable[[], float]) -> None:
-        """Repeat work. A failure is reported, and the work is tried again after a while."""
+        """Repeat work, also after failures."""
         while not self.stopping.is_set():
-            try:
-                wait = work()
-                self._progress[name] = time.monotonic()
-                self._set_trouble(name, None)
-            except LeaseLost as error:
-                self.server.events.say("lease lost", work=name, why=str(error))
-                wait = IDLE_SECONDS
-            except (VerdictsUnusable, ReplayTrouble) as error:
-                self._set_trouble(name, str(error))
-                wait = RETRY_SECONDS
-            except Exception as error:  # a defect: reported, and the other work goes on
-                self.server.events.defect(error)
-                self._set_trouble(name, f"{name}: an internal error: {type(error).__name__}")
-                wait = RETRY_SECONDS
-            self.stopping.wait(wait)
+            self.stopping.wait(self.attempt(name, work))
 
     def _set_trouble(self, kind: str, words: str | None) -> None:
         if words is None:
@@ -172,38 +160,6 @@ class Daemon:
         elif self._troubles.get(kind) != words:
             self._troubles[kind] = words
             self.server.events.say("trouble", kind=kind, why=words)
-
-
-def serve(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) -> None:
-    """Work and serve until SIGTERM or SIGINT; then give the leases back.
-
-    Raises:
-        ServerSettingsError: the server cannot listen at its address.
-        Unfinished: work hung.
-    """
-    _quieten()
-    daemon = Daemon(server, stopping, clock)
-    http = _Server(_uvicorn_config(server, daemon))
-    http.bind()
-    threads = daemon.start()
-    server.events.say("opened", server=server.membership.name)
-    for warning in exposures(server.settings.listen, keys=True, tls=server.settings.tls_key is not None):
-        server.events.say("warning", why=warning)
-    try:
-        asyncio.run(http.until(stopping))
-    finally:
-        stopping.set()
-        deadline = time.monotonic() + (0.0 if daemon.stuck else STOP_SECONDS)
-        for thread in threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
-        with suppress(VerdictsUnusable):
-            server.membership.leave()
-        hanging = [thread.name for thread in threads if thread.is_alive()]
-        server.events.say("stopped", hanging=", ".join(hanging) or None)
-        if hanging:
-            os._exit(exit_code_of(daemon))  # a thread that hangs cannot be told to end
-    if daemon.stuck:
-        raise Unfinished("work hung")
 
 
 def exit_code_of(daemon: Daemon) -> int:
@@ -260,71 +216,3 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
         raise Unfinished("another server follows the archives at this moment")
     if left:
         raise Unfinished(f"{left} records have no verdict yet: another server works on them, or they are tried later")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that an event stops, and that binds its address before any work begins."""
-
-    def bind(self) -> None:
-        """Bind the address.
-
-        Raises:
-            ServerSettingsError: the address is not available.
-        """
-        family = socket.AF_INET6 if ":" in self.config.host else socket.AF_INET
-        self._socket = socket.socket(family)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((self.config.host, self.config.port))
-        except OSError as error:
-            self._socket.close()
-            raise ServerSettingsError(f"cannot listen there: {error.strerror or error}") from None
-
-    async def until(self, stopping: threading.Event) -> None:
-        """Serve until the event is set, or a signal sets it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        serving = asyncio.ensure_future(self.serve(sockets=[self._socket]))
-        while not stopping.is_set() and not serving.done():
-            await asyncio.sleep(0.1)
-        self.should_exit = True
-        await serving
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-def _uvicorn_config(server: ServerParts, daemon: Daemon) -> uvicorn.Config:
-    settings, limits = server.settings, ConnectionLimits(connections=256)
-    try:
-        config = uvicorn.Config(
-            application(server, Metrics(server), daemon.ready),
-            host=settings.listen.host,
-            port=settings.listen.port,
-            http=limited_protocol(limits, Refusal(lambda _, __, words: json.dumps({"detail": words}).encode())),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=int(limits.idle),
-            timeout_graceful_shutdown=5,
-            ssl_certfile=settings.tls_certificate,
-            ssl_keyfile=settings.tls_key,
-        )
-        config.load()
-    except OSError as error:
-        raise ServerSettingsError(
-            f"TLS: certificate or key cannot be used: {error.strerror or type(error).__name__}"
-        ) from None
-    return config
-
-
-def _quieten() -> None:
-    """Silence libraries that log the text of exceptions; the server has a separate log."""
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "httpx2", "httpcore2"):
-        logging.getLogger(name).addHandler(logging.NullHandler())
-        logging.getLogger(name).propagate = False
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -52,6 +52,7 @@ class Settings:
         compression: factor by which an attacker compresses the weights.
         tokens_per_day: output tokens a day; None to measure them.
         tokens_per_tick: mean tokens that a stream releases on a tick of the sidecar; None without ticks.
+        model: name of the model among those of the server; None for the only one.
     """
 
     archives: tuple[str, ...]
@@ -93,6 +94,13 @@ class Settings:
     compression: float = 1.0
     tokens_per_day: float | None = None
     tokens_per_tick: float | None = None
+    model: str | None = None
+
+    @property
+    def links_base(self) -> str:
+        """The beginning of the links to the model's dashboard, without a slash at its end."""
+        base = (self.dashboard_url or "").rstrip("/")
+        return base if self.model is None else f"{base}/models/{self.model}"
 
     @property
     def least_design(self) -> SamplingDesign:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from weightwarden.logger.engine_profile import EngineProfile, EngineProfileError
 from weightwarden.logger.formats.location import PlacedRecord
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
@@ -26,10 +27,27 @@ def check_against_policy(traffic: Sequence[PlacedRecord], policy: BasePolicy) ->
     """Check that the policy holds for every record.
 
     Raises:
-        PolicyError: the policy does not hold for a record; the message names file and line of the first one.
+        PolicyError: the policy does not hold for a record; the message names file, line and field of the first one.
     """
     for placed in traffic:
         try:
             policy.check_scheme(placed.record)
         except PolicyError as error:
-            raise PolicyError(f"{placed.place}: engine.sampler: {error}") from None
+            raise PolicyError(f"{placed.place}: {error}") from None
+
+
+def check_against_profile(traffic: Sequence[PlacedRecord], profile: EngineProfile, source: str) -> None:
+    """Check that every record names this engine profile.
+
+    Args:
+        source: where the profile is from, for the message.
+
+    Raises:
+        EngineProfileError: a record names another one, or none; the message names file and line of the first one.
+    """
+    for placed in traffic:
+        named = placed.record.engine.profile
+        if named != profile.digest():
+            raise EngineProfileError(
+                f"{placed.place}: engine.profile: {named or 'none'}, and {source} is {profile.digest()}"
+            )

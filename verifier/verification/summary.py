@@ -16,6 +16,7 @@ from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
+from weightwarden.verifier.verification.replica_counts import ReplicaCounts, counts_by_replica, merged_counts
 from weightwarden.verifier.verification.tally import Tally
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
@@ -165,6 +166,7 @@ class Summary:
         flagged: all flagged records.
         shown: the least plausible records, at most `SHOWN_RECORDS`, flagged or not.
         unverifiable: all records without a verdict.
+        replicas: counts of the records that name the server that answered, by its name.
     """
 
     columns: RecordColumns
@@ -173,6 +175,7 @@ class Summary:
     flagged: list[FlaggedRecord]
     shown: list[ShownRecord]
     unverifiable: list[UnverifiableRecord]
+    replicas: dict[str, ReplicaCounts]
 
     def __len__(self) -> int:
         """Number of records."""
@@ -200,6 +203,7 @@ class Summary:
                 for record in placed
                 if record.undefined is not None
             ],
+            replicas=counts_by_replica(unit.records, placed),
         )
 
     @classmethod
@@ -216,6 +220,7 @@ class Summary:
             flagged=[],
             shown=[],
             unverifiable=[record],
+            replicas={},
         )
 
     @classmethod
@@ -228,6 +233,7 @@ class Summary:
             flagged=[record for part in parts for record in part.flagged],
             shown=_worst([record for part in parts for record in part.shown]),
             unverifiable=[record for part in parts for record in part.unverifiable],
+            replicas=merged_counts(part.replicas for part in parts),
         )
 
     def ordered(self) -> "Summary":

@@ -25,20 +25,33 @@ def _with_default(flag: str, kind: "click.ParamType[Any]", default: object, meta
 SERVE_OPTIONS = (
     click.option(
         "--archives",
-        required=True,
         multiple=True,
         metavar="URL",
         help="Folder of archives to follow (path or fsspec URL). May be repeated.",
     ),
-    public_key_option(required=True),
+    public_key_option(required=False),
     *QUORUM_OPTIONS,
     click.option(
         "--policy",
         "policy_path",
         type=_FILE,
-        required=True,
         metavar="FILE",
         help="Policy file, made by `verify calibrate`.",
+    ),
+    click.option(
+        "--models",
+        "models_path",
+        type=_FILE,
+        metavar="FILE",
+        help="TOML file of several models, a table [[model]] for each. Replaces --archives, --public-key, --policy and"
+        " --model.",
+    ),
+    click.option(
+        "--resident-models",
+        type=click.IntRange(1),
+        metavar="COUNT",
+        help="Number of models in memory at most, with --models; others are loaded when records wait for them."
+        " Default: all.",
     ),
     click.option(
         "--database",
@@ -230,6 +243,10 @@ SERVE_OPTIONS = (
 )
 
 
+REQUIRED = {"archives": "--archives", "public_key_path": "--public-key", "policy_path": "--policy"}
+"""Options that each model needs, by their parameters."""
+
+
 def weights_of(identity: ModelIdentity) -> float:
     """Size of a model's weight files, bytes."""
     return float(sum(path.stat().st_size for path in identity.path.glob("*.safetensors")))
@@ -241,8 +258,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     Raises:
         MissingExtra: a package of the server is not installed.
         AddressError: an address is invalid.
-        click.UsageError: not exactly one of --audit-rate and --compute-share is given, or no API keys, or only one of
-            --witness-key and --min-witnesses.
+        click.UsageError: an option is missing, not exactly one of --audit-rate and --compute-share is given, or only
+            one of --witness-key and --min-witnesses.
         KeyFileError: the witnesses' keys cannot be used.
     """
     from weightwarden.extras import needs_extra
@@ -250,6 +267,9 @@ def settings_of(given: dict[str, Any]) -> "Settings":
 
     with needs_extra("serve"):
         from weightwarden.verifier.server.settings import Settings
+    for name, option in REQUIRED.items():
+        if not given[name]:
+            raise click.UsageError(f"missing option {option}")
     if (given["audit_rate"] is None) == (given["compute_share"] is None):
         raise click.UsageError("give exactly one of --audit-rate and --compute-share")
     if given["api_keys"] is None and not given["once"]:

@@ -1,1 +1,4 @@
-"""The OpenAI API on the wire: strictly parsed requests, responses, and their description. Imports prompts, reading."""
+"""The OpenAI API on the wire: strictly parsed requests, responses, and their description.
+
+Imports logprobs, prompts and reading.
+"""

@@ -12,6 +12,7 @@ from weightwarden.logger.sidecar.reading.parts import (
     ContentText,
     ReasoningText,
 )
+from weightwarden.logger.sidecar.wire.logprobs import ChoiceLogprobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,7 @@ class Choice:
         calls: its tool calls.
         parts: all of it, in the order of the text.
         end: its end.
+        logprobs: log probabilities of its tokens, or None.
     """
 
     index: int
@@ -82,6 +84,7 @@ class Choice:
     calls: Sequence[Call]
     parts: Sequence[AnswerPart]
     end: ChoiceEnd
+    logprobs: ChoiceLogprobs | None = None
 
 
 def collected(index: int, parts: Sequence[AnswerPart], end: ChoiceEnd, head: Head) -> Choice:

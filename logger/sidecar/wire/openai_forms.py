@@ -16,6 +16,7 @@ from weightwarden.logger.sidecar.reading.parts import (
     ReasoningText,
 )
 from weightwarden.logger.sidecar.wire.answer_form import Call, Choice, ChoiceEnd, Head
+from weightwarden.logger.sidecar.wire.logprobs import ChoiceLogprobs
 
 DONE = b"data: [DONE]\n\n"
 _JSON = msgspec.json.Encoder()
@@ -58,14 +59,17 @@ class _OpenAiForm:
             {
                 "index": choice.index,
                 **self._answer(choice),
-                "logprobs": None,
+                "logprobs": None if choice.logprobs is None else self._logprobs(choice.logprobs),
                 "finish_reason": self._finish(choice.end),
                 **_reference(choice.end.record_index),
             }
             for choice in choices
         ]
         usage = self._counts([choice.end for choice in choices])
-        return json.dumps({**self._fixed, "object": self.kind, "choices": made, "usage": usage}).encode()
+        body = {**self._fixed, "object": self.kind, "choices": made, "usage": usage}
+        if any(choice.logprobs is not None for choice in choices):
+            return _JSON.encode(body)
+        return json.dumps(body).encode()
 
     def texts(self, index: int, pieces: Sequence[str]) -> list[bytes]:
         if self._usage.always:
@@ -90,6 +94,9 @@ class _OpenAiForm:
         raise NotImplementedError
 
     def _text(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def _logprobs(self, logprobs: ChoiceLogprobs) -> msgspec.Raw:
         raise NotImplementedError
 
     def _finish(self, end: ChoiceEnd) -> str:
@@ -141,6 +148,9 @@ class CompletionForm(_OpenAiForm):
     def _text(self, text: str) -> Any:
         return text
 
+    def _logprobs(self, logprobs: ChoiceLogprobs) -> msgspec.Raw:
+        return logprobs.of_completion()
+
 
 class ChatForm(_OpenAiForm):
     """The form of /v1/chat/completions."""
@@ -186,6 +196,9 @@ class ChatForm(_OpenAiForm):
 
     def _text(self, text: str) -> Any:
         return {"content": text}
+
+    def _logprobs(self, logprobs: ChoiceLogprobs) -> msgspec.Raw:
+        return logprobs.of_chat()
 
     def _delta(self, index: int, part: AnswerPart) -> dict[str, Any]:
         match part:

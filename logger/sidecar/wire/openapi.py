@@ -22,7 +22,7 @@ _ERRORS = {
     "429": "Too many requests are under way; `Retry-After` says when to try again.",
     "431": "The headers are too large.",
     "502": "The inference server failed; the words are always the same.",
-    "503": "The log cannot be written, or the service is stopping.",
+    "503": "The log cannot be written, the server of log probabilities failed, or the service is stopping.",
 }
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from weightwarden.logger.record import Adapter, Grammar, Reasoning
+from weightwarden.logger.record import MAX_TOP_LOGPROBS, Adapter, Grammar, Logprobs, Reasoning
 from weightwarden.logger.sidecar.errors import invalid
 from weightwarden.logger.sidecar.reading.parts import AnswerReader, CallBegin
 from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Head
@@ -55,6 +55,11 @@ def _instead(successor: str, nothing: tuple[object, ...], value: JsonValue) -> J
     return value
 
 
+def _no_number(value: Any) -> Any:
+    """None for false, by which clients decline."""
+    return None if value is False else value
+
+
 def _unlimited(value: Any) -> Any:
     """None for vLLM's value without a limit."""
     return None if value == -1 and not isinstance(value, bool) else value
@@ -63,6 +68,7 @@ def _unlimited(value: Any) -> Any:
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 _Budget = Annotated[Integer, Field(ge=1, lt=2**31)]
+_Top = Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)]
 
 
 class StreamOptions(Strict):
@@ -156,6 +162,18 @@ class ChatRequest(Request):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     include_reasoning: bool | None = None
     thinking_token_budget: Annotated[_Budget | None, BeforeValidator(_unlimited)] = None
+    logprobs: bool | None = None
+    top_logprobs: _Top | None = None
+
+    def wanted_logprobs(self) -> Logprobs | None:
+        """The log probabilities that are asked for.
+
+        Raises:
+            ApiError: a number of tokens without `logprobs`.
+        """
+        if self.top_logprobs and not self.logprobs:
+            raise invalid("top_logprobs is not served without logprobs", "top_logprobs")
+        return Logprobs(top=self.top_logprobs or 0) if self.logprobs else None
 
 
 class CompletionRequest(Request):
@@ -166,6 +184,13 @@ class CompletionRequest(Request):
         one_of("a text, a list of texts, a list of token ids, or a list of such lists"),
     ]
     add_special_tokens: bool | None = None
+    max_tokens: Annotated[Integer, Field(ge=0, lt=2**31)] | None = None
+    echo: bool | None = None
+    logprobs: Annotated[_Top | None, BeforeValidator(_no_number)] = None
+
+    def wanted_logprobs(self) -> Logprobs | None:
+        """The log probabilities that are asked for."""
+        return None if self.logprobs is None else Logprobs(top=self.logprobs, prompt=bool(self.echo))
 
     def prompts(self) -> list[str] | list[list[int]]:
         """The prompts, one or many, as texts or token ids."""
@@ -198,6 +223,9 @@ class GenerationRequest:
         reasoning: reasoning with which a choice may begin, if its stop strings or its budget depend on it, else None.
         cache_salt: salt of the server's prefix cache for this client, or None.
         adapter: low-rank adapter that answers, or None for the model alone.
+        logprobs: log probabilities that are added to every choice, or None.
+        echo: whether the prompt's text comes before the answer's.
+        draws: whether tokens are drawn. False: only the prompt is wanted.
     """
 
     prompts: list[list[int]]
@@ -212,6 +240,9 @@ class GenerationRequest:
     reasoning: Reasoning | None = None
     cache_salt: str | None = None
     adapter: Adapter | None = None
+    logprobs: Logprobs | None = None
+    echo: bool = False
+    draws: bool = True
 
 
 def parse(kind: type[Strict], body: bytes, ignored: set[str] | None = None) -> Any:

@@ -18,7 +18,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 @pytest.fixture(scope="package")
 def site(model_folder: Path, bundled_policy: Policy) -> Site:
     identity = identify_model(model_folder)
-    engine = {"engine": ENGINE["name"], "engine_version": ENGINE["version"]}
+    engine = {"engine": ENGINE["name"], "engine_version": ENGINE["version"], "unlisted_engine": True}
     policy = bundled_policy.model_copy(update={"made_for": bundled_policy.made_for.model_copy(update=engine)})
     payload = Payload(next(model_folder.glob("*.safetensors")), KEY, 16 * SETTING.tokens + 64)
     return Site(ServedModel.load(identity), ServedModel.load(identity, "float32"), policy, KEY, payload)

@@ -30,6 +30,7 @@ from benchmarks.results.tables.release_jitter import RELEASE_JITTER
 from benchmarks.results.tables.release_pace import RELEASE_PACE, ReleasePaceRow
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS, SideChannelRow
 from benchmarks.results.tables.sidecar_cost import SIDECAR_STEADY
+from benchmarks.results.tables.speculation import SPECULATION
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.ways_out import WAYS_OUT
@@ -90,6 +91,7 @@ def claims() -> Iterator[Claim]:
     yield from _limits()
     yield from _month()
     yield from _year()
+    yield from _speculation()
     yield from _grammar_cost()
     yield from _sidecar_cost()
     yield from _bundled_policy()
@@ -535,6 +537,19 @@ def _sidecar_cost() -> Iterator[Claim]:
     found = SIDECAR_STEADY.read(FILES / "sidecar-steady.json")
     yield said("Figures are medians of {} rounds of all ways in turn", found.settings["rounds"])
     yield said("*Steady*: {:.0f} seconds of endless answers", found.settings["seconds"])
+
+
+def _speculation() -> Iterator[Claim]:
+    found = SPECULATION.read(FILES / "speculation.json")
+    settings, tokens = found.settings, sum(row.tokens for row in found.rows)
+    assert settings["drafts"] == 3
+    yield said("prompts ({} of them, {} tokens each)", settings["answers"], settings["answer_tokens"])
+    yield said("Only the first {:,} ids are allowed", settings["vocabulary"])
+    yield said("all {:,} tokens are equal", tokens, holds=all(row.equal == row.tokens for row in found.rows))
+    greedy, sampled = ([row for row in found.rows if (row.sampling == "T = 0") == at_0] for at_0 in (True, False))
+    altered = [row.altered_by_stock_share for row in sampled]
+    yield said("in {:.0%} to {:.0%} of the steps above temperature 0", min(altered), max(altered))
+    yield said("and in none at temperature 0", holds=all(row.altered_by_stock_share == 0 for row in greedy))
 
 
 def _bundled_policy() -> Iterator[Claim]:

@@ -12,6 +12,8 @@ from benchmarks.edited_records.edits import ATTACKS
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, VARIED, records_of
 from weightwarden.cli.main import verify
+from weightwarden.cli.reports.consistency import faults
+from weightwarden.cli.reports.contents import Report
 from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
@@ -63,6 +65,26 @@ def test_honest_traffic_is_clear_and_the_report_is_whole(tmp_path: Path, model_f
     page = (tmp_path / "r.html").read_text()
     assert "<svg" in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_server_of_several_that_differs_stands_out_in_the_reports(tmp_path: Path, model_folder: Path) -> None:
+    names = ["gpu-1", "gpu-2", None]
+    records = [one.model_copy(update={"replica": names[at % 3]}) for at, one in enumerate(records_of(FILTERED)[:6])]
+    for at in (1, 4):
+        records[at] = ATTACKS["ten scattered payload tokens"](records[at], 49152, np.random.default_rng(at))
+    paths = ("--json", tmp_path / "r.json", "--html", tmp_path / "r.html")
+    result = run(write(tmp_path / "t.jsonl", records), model_folder, *map(str, paths))
+    report = json.loads((tmp_path / "r.json").read_text())
+    good, bad = report["replicas"]
+    assert (good["replica"], good["records"], good["flagged"], good["dangerous"]) == ("gpu-1", 2, 0, 0)
+    assert (bad["replica"], bad["records"], bad["flagged"]) == ("gpu-2", 2, len(report["flagged"]))
+    assert bad["tokens"] == sum(len(records[at].output_token_ids) for at in (1, 4))
+    assert bad["mismatches"] > good["mismatches"]
+    assert f"gpu-2: 2 records, {bad['tokens']} tokens" in result.output
+    assert "answered by gpu-2" in (tmp_path / "r.html").read_text()
+    forged = report | {"replicas": [good, {**bad, "flagged": len(report["flagged"]) + 1}]}
+    assert faults(Report.model_validate_json(json.dumps(report))) == []
+    assert [said[:9] for said in faults(Report.model_validate_json(json.dumps(forged)))] == ["replicas:"]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

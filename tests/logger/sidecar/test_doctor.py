@@ -4,7 +4,7 @@ import json
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.random_adapter import write_random_adapter
 from tests.http_server import serving
 from tests.logger.sidecar.running import settings_in
+from tests.logger.sidecar.scripted_upstream import Answer, response, scripted_upstream, sends
+from tests.logger.sidecar.trusted_server import raw_logits, scored, trusted
 from weightwarden.logger.doctor.files import now_utc
 from weightwarden.logger.doctor.finding import Finding, Status, has_faults
 from weightwarden.logger.files.private import write_private
@@ -148,17 +151,40 @@ def test_a_template_that_is_missing_or_cannot_render_is_named(settings: Settings
     ("engine", "version", "sampler", "status"),
     [
         ("vllm", "0.32.1", "vllm-v2", Status.OK),
-        ("vllm", "0.9.0", "vllm-v2", Status.WARNING),
+        ("vllm", "0.9.0", "vllm-v2", Status.FAULT),
         ("vllm", "0.32.0", "sglang", Status.FAULT),
         ("sglang", "0.5.23", "sglang-ranked", Status.OK),
         ("llama.cpp", "11549", "inverse-cdf", Status.OK),
         ("llama.cpp", "11549", "vllm-cpu", Status.FAULT),
-        ("another", "1", "greedy", Status.WARNING),
+        ("another", "1", "greedy", Status.OK),
+        ("another", "1", "vllm-v2", Status.FAULT),
     ],
 )
 def test_a_scheme_fits_the_engine(settings: Settings, engine: str, version: str, sampler: str, status: Status) -> None:
     changed = replace(settings, engine=Engine(name=engine, version=version, sampler=sampler))
     assert [one.status for one in found(changed, "scheme")] == [status]
+    if status is Status.FAULT:
+        assert "--unlisted-engine" in the_fault(changed, "scheme").advice
+        with (
+            pytest.raises(SettingsError, match=r"sampler: scheme .* was compared with .* verify probe"),
+            opened(changed),
+        ):
+            pass
+        accepted = replace(changed, unlisted_engine=True)
+        assert [one.status for one in found(accepted, "scheme")] == [Status.WARNING]
+        with opened(accepted):
+            pass
+        greedy = replace(changed, speculative_decoding=True)
+        assert [one.status for one in found(greedy, "scheme")] == [Status.OK]
+        with opened(greedy):
+            pass
+
+
+def test_the_digest_of_the_engine_profile_is_said(settings: Settings) -> None:
+    digest = f"sha256:{'a' * 64}"
+    assert "no engine profile" in found(settings, "scheme")[0].found
+    engine = settings.engine.model_copy(update={"profile": digest})
+    assert digest in found(replace(settings, engine=engine), "scheme")[0].found
 
 
 def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settings, tmp_path: Path) -> None:
@@ -172,7 +198,7 @@ def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settin
     assert "without --reasoning-parser" in said.found
     [other] = found(replace(settings, grammar_backend=GrammarBackend("9.0")), "grammars")
     assert other.status is Status.WARNING
-    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    sglang = Engine(name="sglang", version="0.5.23", sampler="sglang")
     assert the_fault(replace(pinned, engine=sglang), "grammars")
     assert the_fault(replace(pinned, model_dir=tmp_path), "grammars")
     with pytest.raises(SettingsError, match="vLLM only"), opened(replace(pinned, engine=sglang)):
@@ -184,7 +210,7 @@ def test_it_says_who_shares_cached_prompts_at_the_server(settings: Settings, tmp
     keys.touch(0o600)
     keys.write_text("0123456789abcdef\n", encoding="ascii")
     tenants = replace(settings, api_keys=keys)
-    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    sglang = Engine(name="sglang", version="0.5.23", sampler="sglang")
     for changed, status, words in (
         (settings, Status.OK, "all clients share"),
         (tenants, Status.OK, "each API key has its own"),
@@ -299,3 +325,59 @@ def test_places_that_cannot_be_written_or_listened_on_are_faults(settings: Setti
     assert the_fault(replace(settings, metrics=elsewhere), "metrics' address")
     everywhere = replace(settings, listen=Address(host="0.0.0.0", port=settings.listen.port))
     assert [one.status for one in found(everywhere, "exposure")] == [Status.WARNING] * 2
+
+
+def _with_trusted(settings: Settings, url: str, **more: Any) -> Settings:
+    return replace(settings, logprobs_url=url, logprobs_model="trusted-model", **more)
+
+
+async def _small_vocabulary(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    """vLLM's answer where the model has 49,152 tokens."""
+    yield scored(body) if max(body["prompt"]) < 49_152 else response("400 Bad Request")
+
+
+async def _few(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield scored(body) if body["prompt_logprobs"] <= 5 else response("400 Bad Request")
+
+
+async def _smaller(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield scored(body) if max(body["prompt"]) < 30_000 else response("400 Bad Request")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (_small_vocabulary, Status.OK, "gives log probabilities of trusted-model"),
+        (trusted, Status.WARNING, "accepts token 49152, which the model does not have"),
+        (_few, Status.FAULT, "--max-logprobs 20"),
+        (raw_logits, Status.FAULT, "--logprobs-mode raw_logprobs"),
+        (_smaller, Status.FAULT, "refuses token 49151"),
+        (sends(response("404 Not Found")), Status.FAULT, "gives none (logprobs: refused)"),
+    ],
+)
+def test_the_server_of_log_probabilities_is_asked(
+    settings: Settings, answer: Answer, status: Status, words: str
+) -> None:
+    with scripted_upstream(answer) as server:
+        server.models, server.max_model_len = ("trusted-model",), 8192
+        [finding] = found(_with_trusted(settings, server.url), "logprobs")
+    assert finding.status is status
+    assert words in f"{finding.found} {finding.advice}"
+
+
+def test_another_server_of_log_probabilities_is_a_fault(settings: Settings, tmp_path: Path) -> None:
+    with scripted_upstream(trusted) as server:
+        trusting = _with_trusted(settings, server.url)
+        assert "does not serve trusted-model" in the_fault(trusting, "logprobs").found
+        server.models, server.max_model_len = ("trusted-model",), 4096
+        assert "4096 tokens is shorter than the 8192" in the_fault(trusting, "logprobs").found
+    with scripted_upstream(_small_vocabulary) as server:
+        server.models = ("trusted-model",)
+        law = tmp_path / "law"
+        write_random_adapter(law, settings.model_dir, seed=1, rank=1, modules=("q_proj",))
+        adapted = replace(_with_trusted(settings, server.url), adapters=(("law", law),))
+        assert "does not serve adapter law" in the_fault(adapted, "logprobs").found
+    assert "does not list its models" in the_fault(trusting, "logprobs").found
+    assert "not http://" in the_fault(_with_trusted(settings, "ftp://a"), "logprobs").found
+    missing = _with_trusted(settings, server.url, logprobs_key=tmp_path / "missing")
+    assert the_fault(missing, "logprobs key")

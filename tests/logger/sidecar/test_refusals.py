@@ -11,10 +11,8 @@ from tests.logger.sidecar.scripted_upstream import Upstream
 from weightwarden.logger.sidecar.ignored_fields import MAX_NAMES
 
 REFUSED: dict[str, Any] = {
-    "logprobs": True,
     "top_logprobs": 5,
     "prompt_logprobs": 1,
-    "echo": True,
     "best_of": 4,
     "suffix": "end",
     "tools": [{"type": "function", "function": {"name": "f"}}],
@@ -115,6 +113,26 @@ def test_fields_that_could_change_sampling_or_leak_floats_are_refused_by_name(
     assert error["param"].partition(".")[0] == field
     assert error["type"] == "invalid_request_error"
     assert "not served" in error["message"]
+    assert refusing.records() == []
+
+
+@pytest.mark.parametrize(
+    ("chat", "asked", "field"),
+    [
+        (True, {"logprobs": True, "top_logprobs": 5}, "logprobs"),
+        (True, {"echo": True}, "echo"),
+        (False, {"logprobs": 5}, "logprobs"),
+        (False, {"logprobs": 1, "echo": True, "max_tokens": 0}, "logprobs"),
+    ],
+)
+def test_log_probabilities_are_refused_without_a_trusted_server(
+    refusing: Sidecar, chat: bool, asked: Any, field: str
+) -> None:
+    response = (refusing.chat if chat else refusing.complete)(**asked)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == field
+    assert f"{field} is not served here" in response.json()["error"]["message"]
+    assert ("--logprobs-url" in response.json()["error"]["message"]) == (field == "logprobs")
     assert refusing.records() == []
 
 

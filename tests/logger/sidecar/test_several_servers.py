@@ -29,10 +29,13 @@ from tests.logger.sidecar.test_health import awaited, scraped
 from weightwarden.logger.archive.check import certified_entries
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.doctor.files import now_utc
+from weightwarden.logger.doctor.finding import Finding, Status
 from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.record import Reasoning
 from weightwarden.logger.sealing import seal
 from weightwarden.logger.serving.address import Address
+from weightwarden.logger.sidecar.doctor import examine
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.wire.requests import CompletionRequest, GenerationRequest
@@ -233,3 +236,36 @@ def test_the_only_server_is_not_named_anywhere(site: Site, tmp_path: Path) -> No
         text = httpx2.get(f"http://127.0.0.1:{site.metrics}/metrics", trust_env=False).text
         assert 'replica="' not in text
         assert "gpu-one" not in sidecar.said.getvalue()
+
+
+def _doctor(settings: Settings, check: str) -> list[Finding]:
+    return [one for one in examine(settings, now_utc) if one.check.startswith(check)]
+
+
+def test_doctor_asks_each_server_and_compares_their_answers(site: Site) -> None:
+    found = _doctor(site.settings, "upstream")
+    assert [one.check for one in found] == [f"upstream {name}" for name in NAMES]
+    [same] = _doctor(site.settings, "same answers")
+    assert (same.status, "the same 32 tokens" in same.found) == (Status.OK, True)
+    asked = [server.asked[-1] for server in site.servers.values()]
+    assert asked[0]["seed"] is not None
+    assert asked == asked[:1] * 3
+
+    async def another(body: dict[str, Any]) -> AsyncIterator[bytes]:
+        yield HEAD
+        yield event(drawn({**body, "seed": 7}), "length")
+
+    site.servers["gpu-two"].answer = another
+    [other] = _doctor(site.settings, "same answers")
+    assert (other.status, other.found.endswith("gpu-one, gpu-three | gpu-two")) == (Status.WARNING, True)
+    site.servers["gpu-two"].answer = sends(response("500 Internal Server Error"))
+    [failing] = _doctor(site.settings, "same answers")
+    assert (failing.status, failing.found.startswith("gpu-two: fails")) == (Status.FAULT, True)
+
+
+def test_doctor_names_the_server_that_cannot_serve_and_asks_for_no_answers(site: Site) -> None:
+    site.servers["gpu-three"].models = ("another",)
+    [*_, faulty] = _doctor(site.settings, "upstream")
+    assert (faulty.check, faulty.status) == ("upstream gpu-three", Status.FAULT)
+    assert _doctor(site.settings, "same answers") == []
+    assert site.asked() == dict.fromkeys(NAMES, 0)

@@ -161,6 +161,27 @@ def sglang_token(
     return int(order[scores.argmax()])
 
 
+def one_hot_token(x: Logits, seed: int, position: int, draft: int | None) -> int:
+    """The token that vLLM emits at one position, with or without a drafted token (docs/sampling.md, section 4.9)."""
+    scores = x.astype(np.float64) + [scalar_noise.vllm_v2(seed, position, token) for token in range(len(x))]
+    if draft is None:
+        return int(scores.argmax())
+    if softmax(x)[draft] > scalar_noise.triton_uniform(seed, position):
+        return draft
+    scores[draft] = -np.inf
+    return int(scores.argmax())
+
+
+def some_draft(x: Logits, rng: np.random.Generator) -> int | None:
+    """No draft, the likeliest token, one of the five likeliest, or any."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return None
+    if kind == 3:
+        return int(rng.integers(len(x)))
+    return int(np.argsort(-x)[0 if kind == 1 else rng.integers(5)])
+
+
 def answer(
     scheme: str, logits_nv: Logits, number: int, seed: int, sampling: dict[str, Any], rng: np.random.Generator
 ) -> Record:
@@ -174,7 +195,9 @@ def answer(
             said.append(sglang_token(x, seed, position, sampling, ranked=scheme == "sglang-ranked", rng=rng))
             continue
         x = vllm_filtered(raw / np.float32(sampling.get("temperature", 1)), sampling)
-        if scheme == "vllm-v1":
+        if scheme == "vllm-v2-one-hot":
+            said.append(one_hot_token(x, seed + choice, position, some_draft(x, rng)))
+        elif scheme == "vllm-v1":
             share = rng.uniform(-1, 1, len(x))
             said.append(cuda_token(x, seed + choice, step, scalar_noise.vllm_v1, share))
         elif scheme == "vllm-v1-fp64":

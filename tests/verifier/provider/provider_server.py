@@ -17,7 +17,7 @@ from tests.http_server import serving
 from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.schemes import scheme
 from weightwarden.sampler.types import FloatArray
-from weightwarden.sampler.uniforms import inverse_cdf_uniforms
+from weightwarden.sampler.uniforms import draft_uniforms, inverse_cdf_uniforms
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
@@ -79,6 +79,13 @@ def drawing(scheme_name: str) -> Draw:
             if noise.by_rank:
                 columns = np.argsort(order)
             g = noise.at(keys[position : position + 1], columns[None])[0]
+            if scheme(name).speculates:  # the likeliest token is drafted
+                draft = int(values.argmax())
+                weights = np.where(kept, np.exp((values - values.max()) / temperature), 0.0)
+                if weights[draft] / weights.sum() > draft_uniforms(seed, len(prompt), count)[position]:
+                    output.append(draft)
+                    continue
+                kept[draft] = False
             output.append(int(np.where(kept, values / temperature + g, -np.inf).argmax()))
         return output
 

@@ -109,7 +109,9 @@ def policy() -> tuple[KnownReplayer, ExactPolicy]:
     more = [
         answer("vllm-v2-fp64", logits[i], i, 5, {"temperature": 1.0}, np.random.default_rng(1)) for i in range(RECORDS)
     ]
-    return replayer, calibrate_exact(replayer, [*plain, *more], [str(i) for i in range(len(plain) + len(more))])
+    return replayer, calibrate_exact(
+        replayer, [*plain, *more], [str(i) for i in range(len(plain) + len(more))], unlisted_engine=True
+    )
 
 
 def judged(records: list[Record], source: DrawnMasks | None = None) -> Judgement:
@@ -212,13 +214,13 @@ def test_calibration_refuses_tokens_outside_and_grammars_that_cannot_be_used(mon
     monkeypatch.setattr(replay_module, "GrammarProcess", lambda folder, vocabulary: DrawnMasks(vocabulary))
     logits, records = traffic("vllm-v2-fp64")
     replayer, names = KnownReplayer(logits), [str(i) for i in range(RECORDS)]
-    assert calibrate_exact(replayer, records, names).check.records == RECORDS
+    assert calibrate_exact(replayer, records, names, unlisted_engine=True).check.records == RECORDS
     i, at, token = places(records, allowed=False)[0]
     outside = [*records[:i], swapped(records[i], at, token), *records[i + 1 :]]
     hostile = [*records[:5], constrained(without_grammar(records[5]), "bad one"), *records[6:]]
     limits = CalibrationLimits(max_dangerous_rate=0.002, max_unsafe_rate=0.01)
     for some, what in ((outside, f"record {i}: position {at} is outside"), (hostile, "record 5: its grammar cannot")):
         with pytest.raises(CalibrationError, match=what):
-            calibrate_exact(replayer, some, names)
+            calibrate_exact(replayer, some, names, unlisted_engine=True)
         with pytest.raises(CalibrationError, match=what):
-            calibrate(replayer, some, limits)
+            calibrate(replayer, some, limits, unlisted_engine=True)

@@ -56,6 +56,7 @@ class TransformersReplayer:
     Padding is on the right, where causal attention never reads it.
 
     Attributes:
+        adapters: the low-rank adapters in the model's layers.
         shares_prefixes: whether the model's keys and values of a prefix are the same whatever follows.
         selection: method of reducing rows on their device. None reduces them on the host, which is faster for a CPU.
     """
@@ -77,7 +78,7 @@ class TransformersReplayer:
         self._tokenizer = tokenizer
         if identity.adapters and len({parameter.device for parameter in model.parameters()}) > 1:
             raise ModelError(f"{identity.path}: adapters need the whole model on one device")
-        self._adapters = AdapterLayers(model, self.identity)
+        self.adapters = AdapterLayers(model, self.identity)
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())
         self._device = parameter.device  # of ids; accelerate moves what goes from device to device
@@ -165,7 +166,7 @@ class TransformersReplayer:
 
         The records of a batch have one adapter, which is active in the model afterwards, for the output head.
         """
-        self._adapters.use(records[batch[0]].adapter)
+        self.adapters.use(records[batch[0]].adapter)
         ids, shared = self.padded_ids(batch, records), 0
         if self.shares_prefixes:
             shared = shared_prefix([np.asarray(records[i].prompt_token_ids) for i in batch])

@@ -45,7 +45,7 @@ class _Version(PartialModel):
 
 class _ServedModel(PartialModel):
     id: str
-    max_model_len: int
+    max_model_len: int | None = None  # an adapter has none
     parent: str | None = None
 
 
@@ -86,6 +86,8 @@ class VllmClient(JsonClient):
         if not named:
             known = ", ".join(printable(m.id) for m in models)
             raise ReplayServerError(f"{self.url}: serves no model {printable(self._model)!r}; it serves {known}")
+        if named[0].max_model_len is None:
+            raise ReplayServerError(f"{self.url}: gives no context length for {printable(named[0].id)}")
         self._model = named[0].id
         return named[0].id, named[0].max_model_len
 

@@ -102,7 +102,12 @@ def server_command(
 
 
 def fresh_cpu_command(
-    model: Path, *, processor: Processor, max_model_len: int | None, max_logprobs: int = MAX_CANDIDATES
+    model: Path,
+    *,
+    processor: Processor,
+    max_model_len: int | None,
+    max_logprobs: int = MAX_CANDIDATES,
+    adapters: Sequence[AdapterFiles] = (),
 ) -> ServerCommand:
     """The CPU server to calibrate a first exact policy with; the processor determines dtype and environment."""
     settings = settings_for(processor.instructions)
@@ -111,6 +116,7 @@ def fresh_cpu_command(
         arguments += ["--max-model-len", str(max_model_len)]
     arguments += _cpu_arguments(max_model_len)
     arguments += ["--max-logprobs", str(max_logprobs), "--logprobs-mode", "raw_logits"]
+    arguments += vllm_arguments(adapters)
     remarks = [*_remarks(processor, settings, exact=True), f"calibrate with --exact --dtype {settings.dtype}"]
     return _cpu_command("vllm-cpu", arguments, settings, remarks)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from weightwarden.logger.formats.vllm_request import request_sampling
 from weightwarden.logger.record import Record
+from weightwarden.sampler.schemes import scheme
 from weightwarden.sampler.types import IntArray
 from weightwarden.text import printable
 from weightwarden.verifier.candidates.window import HEAD_SIZE
@@ -153,6 +154,11 @@ class VllmReplayer:
     def _check(self, record: Record) -> None:
         if record.engine.name != "vllm" or record.engine.sampler == "inverse-cdf":
             raise ReplayServerError(f"a record of engine {record.engine.name} cannot be replayed by a vLLM server")
+        if scheme(record.scheme_name).speculates:
+            raise ReplayServerError(
+                f"scheme {record.scheme_name} accepts drafted tokens by probability, which needs every logit: replay on"
+                " transformers"
+            )
         if record.engine.version != self.version:
             raise ReplayServerError(
                 f"{self.client.url} runs vLLM {self.version}, the record is of vLLM {record.engine.version}"

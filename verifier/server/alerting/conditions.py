@@ -38,7 +38,8 @@ class ConditionChecker:
     Attributes:
         folders: followed folders. A log without an archive in one of them has ended, and is not waited for.
         exposure: the bandwidth ledger, for the state in notices.
-        dashboard_url: base of the links in notices; None for relative links.
+        links_base: what the links in notices begin with, up to a slash.
+        model: name of the model among those of the server, for notices; None for the only one.
         alarm_level: probability that an honest series ever alarms.
         watch_level: probability that the evidence of such a series ever puts it into state `watch`.
         archive_interval: seconds within which a new archive is expected.
@@ -51,7 +52,8 @@ class ConditionChecker:
     membership: Membership
     folders: tuple[str, ...]
     exposure: ExposureReader
-    dashboard_url: str | None
+    links_base: str
+    model: str | None
     alarm_level: float
     watch_level: float
     archive_interval: float
@@ -80,7 +82,15 @@ class ConditionChecker:
         if channels:
             conclusive = self.exposure.conclusive(connection, now)
             for changed in changes:
-                announce(connection, changed, channels, now, conclusive=conclusive, base=self.dashboard_url)
+                announce(
+                    connection,
+                    changed,
+                    channels,
+                    now,
+                    conclusive=conclusive,
+                    base=self.links_base,
+                    model=self.model,
+                )
 
     def conditions(self, connection: Connection, now: float) -> list[Condition]:
         """The present conditions."""

@@ -33,13 +33,15 @@ def announce(
     now: float,
     *,
     conclusive: bool,
-    base: str | None,
+    base: str,
+    model: str | None = None,
 ) -> None:
     """Queue a notice of a change of an incident on every channel.
 
     Args:
         conclusive: whether the audit is conclusive, for the state in the notice.
-        base: URL of the dashboard; None for relative links.
+        base: what the links begin with, up to a slash: the URL of the dashboard; empty for relative links.
+        model: name of the model among those of the server; None for the only one.
     """
     incident = connection.execute(select(INCIDENT).where(INCIDENT.c.id == changed.incident)).mappings().one()
     others = connection.execute(select(INCIDENT).where(in_force())).mappings().all()
@@ -55,7 +57,8 @@ def announce(
                 "concern": kind.concern,
                 "explanation": kind.explanation,
                 "steps": kind.steps,
-                "links": {name: f"{(base or '').rstrip('/')}/{path}" for name, path in links.items()},
+                "links": {name: f"{base}/{path}" for name, path in links.items()},
+                **({} if model is None else {"model": model}),
                 "incident": dict(incident),
             },
         }

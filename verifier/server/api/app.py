@@ -6,10 +6,11 @@ from typing import Any, cast
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
+from weightwarden.logger.serving.event_log import Events
 from weightwarden.text import printable
 from weightwarden.verifier.server.api.authorization import Authorized
 from weightwarden.verifier.server.api.metrics import Metrics
@@ -38,18 +39,22 @@ def description() -> dict[str, Any]:
     return _api().openapi()
 
 
-def application(server: ServerParts, metrics: Metrics, ready: Callable[[], str | None]) -> ASGIApp:
-    """The HTTP application of a server.
-
-    Args:
-        ready: returns the reason why the server cannot work now, or None.
-    """
+def series_api(server: ServerParts) -> FastAPI:
+    """The API and the dashboard of one series."""
     app = _api()
     app.state.server = server
+    answer_errors(app, server.events)
+    for path, page in pages().items():
+        app.add_route(path, page, include_in_schema=False)
+    return app
+
+
+def answer_errors(app: FastAPI, events: Events) -> None:
+    """Answer with a JSON object where a request or the database fails."""
 
     @app.exception_handler(VerdictsUnusable)
     async def unusable(_: Request, error: Exception) -> JSONResponse:
-        server.events.say("database failed", why=str(error))
+        events.say("database failed", why=str(error))
         return JSONResponse({"detail": "the database cannot be used now"}, 503)
 
     @app.exception_handler(RequestValidationError)
@@ -68,8 +73,16 @@ def application(server: ServerParts, metrics: Metrics, ready: Callable[[], str |
 
     @app.exception_handler(Exception)
     async def defect(_: Request, error: Exception) -> JSONResponse:
-        server.events.defect(error)
+        events.defect(error)
         return JSONResponse({"detail": "internal error"}, 500)
+
+
+def monitor_endpoints(app: FastAPI, registry: CollectorRegistry, ready: Callable[[], str | None]) -> None:
+    """Add the endpoints for monitoring: /health, /ready and /metrics.
+
+    Args:
+        ready: returns the reason why the server cannot work now, or None.
+    """
 
     @app.get("/health", include_in_schema=False)
     async def health() -> dict[str, str]:
@@ -82,8 +95,15 @@ def application(server: ServerParts, metrics: Metrics, ready: Callable[[], str |
 
     @app.get("/metrics", include_in_schema=False)
     def prometheus() -> PlainTextResponse:
-        return PlainTextResponse(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    for path, page in pages().items():
-        app.add_route(path, page, include_in_schema=False)
+
+def application(server: ServerParts, metrics: Metrics, ready: Callable[[], str | None]) -> ASGIApp:
+    """The HTTP application of a server of one model.
+
+    Args:
+        ready: returns the reason why the server cannot work now, or None.
+    """
+    app = series_api(server)
+    monitor_endpoints(app, metrics.registry, ready)
     return Authorized(WithBody(app), server.api_keys, server.read_keys)

@@ -19,6 +19,9 @@ from weightwarden.verifier.server.errors import VerdictsUnusable
 from weightwarden.verifier.server.startup import ServerParts
 
 ARCHIVE_STATES = get_args(ArchiveState)
+_BUILD_INFO = "weightwarden_verifier_build_info"
+PROCESS_METRICS = (_BUILD_INFO,)
+"""Metrics that are of the process, whatever the number of its models."""
 
 
 class Metrics:
@@ -225,11 +228,19 @@ def _of_egress(egress: EgressStatus) -> Iterator[Metric]:
 
 def _build_info() -> Metric:
     names = build_versions()
-    family = GaugeMetricFamily(
-        "weightwarden_verifier_build_info", "1, with the versions of this process.", labels=list(names)
-    )
+    family = GaugeMetricFamily(_BUILD_INFO, "1, with the versions of this process.", labels=list(names))
     family.add_metric(list(names.values()), 1)
     return family
+
+
+def resident_metric(held: dict[str, bool]) -> Metric:
+    """The metric of the models that the process holds in memory."""
+    return _labelled(
+        "weightwarden_verifier_model_resident",
+        "Whether this process holds the model in memory.",
+        "model",
+        {model: int(is_held) for model, is_held in held.items()},
+    )
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:

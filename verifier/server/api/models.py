@@ -266,6 +266,7 @@ class Status(_Model):
     """The state at a glance.
 
     Attributes:
+        model: name of the model among those of the server; None for the only one.
         concern: what the gravest incidents in force are about; None without any.
         meaning: the state in a sentence.
         reasons: incidents in force, the gravest first, at most 100.
@@ -274,6 +275,7 @@ class Status(_Model):
         may_acknowledge: whether the key of this request may acknowledge.
     """
 
+    model: str | None
     state: State
     concern: Concern | None
     meaning: str
@@ -295,6 +297,33 @@ class Status(_Model):
     egress: EgressStatus
     monitor: MonitorStatus
     bounds: BoundStatus
+
+
+class ModelStatus(_Model):
+    """One model of a server of several.
+
+    Attributes:
+        resident: whether this process holds the model in memory now.
+        status: the state of the model's series; None while its database cannot be used.
+    """
+
+    model: str
+    resident: bool
+    status: Status | None
+
+
+class FleetStatus(_Model):
+    """The models of a server of several.
+
+    Attributes:
+        state: the gravest state of a model; None while one is unknown.
+        resident_limit: number of models that the process holds in memory at most.
+        models: the models, in the order in which they were given.
+    """
+
+    state: State | None
+    resident_limit: int
+    models: list[ModelStatus]
 
 
 class Quarantine(_Model):

@@ -16,13 +16,17 @@ _TYPES = {
 Page = Callable[[Request], Awaitable[Response]]
 
 
-def pages() -> dict[str, Page]:
-    """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` one of its files, `/runbook` the runbook."""
+def pages(index: str = "index.html") -> dict[str, Page]:
+    """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` one of its files, `/runbook` the runbook.
+
+    Args:
+        index: the file that is the dashboard: that of one series, or of several models.
+    """
     found: dict[str, Page] = {"/runbook": _page(served_page().encode(), _TYPES[".html"])}
     for file in files("weightwarden.verifier.server").joinpath("dashboard").iterdir():
         kind = _TYPES.get(f".{file.name.rpartition('.')[2]}")
-        if kind is not None:
-            path = "/" if file.name == "index.html" else f"/dashboard/{file.name}"
+        if kind is not None and (kind != _TYPES[".html"] or file.name == index):
+            path = "/" if file.name == index else f"/dashboard/{file.name}"
             found[path] = _page(file.read_bytes(), kind)
     return found
 

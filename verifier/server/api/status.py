@@ -55,6 +55,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
     servers = _servers(server, connection)
     speeds = [one.tokens_per_second for one in servers if one.alive and one.tokens_per_second is not None]
     return Status(
+        model=settings.model,
         state=state,
         concern=concern_of(forced),
         meaning=meaning_of(state, forced, exposure),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, TASK, VERDICT
@@ -42,12 +42,9 @@ def lease(membership: Membership, most_records: int, most_cost: int) -> list[Tas
         most_cost: largest number of their tokens, prompts included; a longer record is taken alone.
     """
     with membership.database.writing() as connection:
-        now, left = database_now(connection), TASK.c.owner == membership.name
-        free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(membership.living(connection)))
-        due = or_(TASK.c.due <= now, TASK.c.due > now + LONGEST_WAIT)  # the clock was set back
         rows = connection.execute(
             select(TASK.c.position, TASK.c.cost, TASK.c.attempts)
-            .where(TASK.c.position < next_position(connection), free, due)
+            .where(_is_free(membership, connection))
             .order_by(TASK.c.position)
             .limit(most_records)
             .with_for_update(skip_locked=True)
@@ -68,6 +65,21 @@ def lease(membership: Membership, most_records: int, most_cost: int) -> list[Tas
         taken = connection.execute(select(TASK).where(mine).order_by(TASK.c.position)).mappings()
         names = ("position", "archive", "index", "payload", "cost", "tokens")
         return [Task(**{name: row[name] for name in names}, attempts=row["attempts"] - 1) for row in taken]
+
+
+def waits(membership: Membership) -> bool:
+    """True if a record waits that this server could take now."""
+    with membership.database.reading() as connection:
+        free = select(TASK.c.position).where(_is_free(membership, connection)).limit(1)
+        return connection.execute(free).first() is not None
+
+
+def _is_free(membership: Membership, connection: Connection) -> ColumnElement[bool]:
+    """Condition of a record that is due, and that no other living server works on."""
+    now, left = database_now(connection), TASK.c.owner == membership.name
+    free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(membership.living(connection)))
+    due = or_(TASK.c.due <= now, TASK.c.due > now + LONGEST_WAIT)  # the clock was set back
+    return and_(TASK.c.position < next_position(connection), free, due)
 
 
 def give_back(membership: Membership, tasks: Sequence[Task]) -> None:

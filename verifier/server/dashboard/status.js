@@ -18,6 +18,7 @@ export function showStatus(status) {
     announce(status);
     shown = looks;
   }
+  showModel(status.model);
   setText(byId("state-meaning"), status.meaning);
   setText(byId("state-because"), because(status));
   setTitle(status);
@@ -32,6 +33,13 @@ export function showStatus(status) {
 export function showLost() {
   document.title = "? connection lost – weightwarden";
   setAttributes(byId("favicon"), { href: favicon(null) });
+}
+
+// The model's name leads to all models; null: it is the only one.
+function showModel(model) {
+  const link = byId("model");
+  link.hidden = model === null;
+  setText(link, model ?? "");
 }
 
 function showState(state, looks) {
@@ -72,7 +80,8 @@ function because(status) {
 }
 
 function setTitle(status) {
-  const title = `${status.state === "clear" ? "clear" : status.state.toUpperCase()} – weightwarden`;
+  const name = status.model === null ? "" : `${status.model} – `;
+  const title = `${status.state === "clear" ? "clear" : status.state.toUpperCase()} – ${name}weightwarden`;
   if (document.title !== title) {
     document.title = title;
   }

@@ -129,7 +129,7 @@ class ArchiveIntake:
         try:
             self.verifier.policy.check_scheme(record)
         except PolicyError as error:
-            raise UnfitArchive("scheme", f"record {index}: engine: {error}") from None
+            raise UnfitArchive("scheme", f"record {index}: {error}") from None
         try:
             check_fits(record, self.verifier.replayer.identity)
         except UnfitRecord as error:

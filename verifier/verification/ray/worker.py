@@ -4,6 +4,7 @@ Records are sent as their canonical bytes, which the worker parses as strictly a
 objects between driver and workers are objects of this project. Exceptions are returned as text.
 """
 
+import hashlib
 import os
 import socket
 import sys
@@ -50,9 +51,15 @@ class Ready:
         return f"process {self.process} on {self.host}"
 
     @property
-    def computes(self) -> tuple[str, str, str, int]:
+    def computes(self) -> tuple[str, str, str, str, int]:
         """The facts that must be the same on all workers."""
-        return self.implementation, self.dtype, self.identity.digest, self.unit_tokens
+        return self.implementation, self.dtype, self.identity.digest, self._adapters, self.unit_tokens
+
+    @property
+    def _adapters(self) -> str:
+        """The adapters in a few words, which differ where the adapters do."""
+        digests = sorted(self.identity.adapters)
+        return f"{len(digests)} adapters ({hashlib.sha256(''.join(digests).encode()).hexdigest()[:12]})"
 
 
 @dataclass(frozen=True)

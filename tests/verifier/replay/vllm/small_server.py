@@ -116,6 +116,7 @@ class Behaviour:
         batch_noise: logits by which each answer differs when another request is under way at the same time.
         batch_tokens: draws with another seed then.
         offset: logits by which all logits differ from numbers of bfloat16.
+        adapters: names of low-rank adapters that it serves, which change nothing.
     """
 
     version: str = "0.32.0"
@@ -131,6 +132,7 @@ class Behaviour:
     batch_noise: float = 0.0
     batch_tokens: bool = False
     offset: float = 0.0
+    adapters: Sequence[str] = ()
     asked: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -170,7 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"version": self.behaviour.version}))
         else:
             model = {"id": "small", "max_model_len": self.behaviour.context, "parent": None}
-            self._send(200, json.dumps({"data": [model]}))
+            adapters = [{"id": name, "max_model_len": None, "parent": "small"} for name in self.behaviour.adapters]
+            self._send(200, json.dumps({"data": [*adapters, model]}))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

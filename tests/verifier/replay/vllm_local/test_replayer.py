@@ -163,7 +163,7 @@ def test_options_that_do_not_apply_are_refused() -> None:
     with pytest.raises(click.UsageError, match="--device does not apply"):
         ReplayOptions(implementation="vllm-local", device="cuda:1")
     with pytest.raises(click.UsageError, match="no adapters"):
-        ReplayOptions(implementation="vllm-local", adapters=(("one", Path("one")),))
+        ReplayOptions(implementation="vllm-local", adapter=(("one", Path("one")),))
     with pytest.raises(click.UsageError, match="--replay-url requires --replayer vllm"):
         ReplayOptions(implementation="vllm-local", replay_urls=("http://127.0.0.1:8000",))
     assert ReplayOptions(implementation="vllm-local", token_budget=64).token_budget == 64
