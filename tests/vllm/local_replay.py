@@ -35,7 +35,7 @@ def main(site: str, model: str, traffic: str, token_budget: str, records: str) -
         found.append(torch.cat(rows))
     stopped = local.replay(local.batches(some)[0], some)
     next(stopped)
-    stopped.close()  # the engine drops what is under way
+    del stopped  # the engine drops what is under way
     again = sum(len(chunk.rows) for batch in local.batches(some) for chunk in local.replay(batch, some))
     local.close()
     result = {"largest": float((found[0] - found[1]).abs().max()), "positions": len(found[0]), "again": again}

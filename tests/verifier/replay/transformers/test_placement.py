@@ -22,6 +22,10 @@ from weightwarden.verifier.replay.transformers.model_loading import EVERY_GPU, l
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 
+def _set(values: dict[str, Any], loaded: dict[str, Any]) -> None:
+    loaded.update(values)
+
+
 def placed(folder: Path, device: str) -> TransformersReplayer:
     identity = identify_model(folder)
     return TransformersReplayer(load_language_model(identity, torch.float32, device), None, identity, 2048)
@@ -64,8 +68,8 @@ def test_the_models_digest_covers_how_its_weights_are_quantised(tmp_path: Path) 
     folder = save_model(tmp_path / "tiny", ARCHITECTURES["plain"]())
     digests = {identify_model(folder).digest}
     for bits in (4, 8):
-        config = {"quant_method": "gptq", "bits": bits, "group_size": 16}
-        change_config(folder, lambda loaded, config=config: loaded.update(quantization_config=config))
+        config = {"quantization_config": {"quant_method": "gptq", "bits": bits, "group_size": 16}}
+        change_config(folder, partial(_set, config))
         digests.add(identify_model(folder).digest)
     assert len(digests) == 3
 

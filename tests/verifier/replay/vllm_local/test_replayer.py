@@ -17,6 +17,7 @@ from weightwarden.verifier.errors import ReplayError
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.calibrated import open_share
 from weightwarden.verifier.replay.vllm_local import replayer as module
+from weightwarden.verifier.replay.vllm_local.engine import MAX_SEQUENCES
 from weightwarden.verifier.replay.vllm_local.hidden_states import HiddenStates, StatesPart
 from weightwarden.verifier.replay.vllm_local.replayer import VllmLocalReplayer
 
@@ -85,7 +86,7 @@ def test_a_batch_is_what_one_step_takes(token_budget: int) -> None:
     batches = replayer_over(StepwiseEngine(100), token_budget).batches(records)
     assert sorted(index for batch in batches for index in batch) == list(range(200))
     for batch in batches:
-        assert len(batch) <= module.MAX_SEQUENCES
+        assert len(batch) <= MAX_SEQUENCES
         assert len(batch) == 1 or sum(lengths[index] for index in batch) <= token_budget
 
 
@@ -111,7 +112,8 @@ class FakeRunner:
 
     def step(self, *scheduled: tuple[str, int, int]) -> dict[str, Any]:
         """One step over (request, tokens computed before, tokens now); a row of states is (request, position)."""
-        rows, starts = [], []
+        rows: list[list[float]] = []
+        starts: list[int] = []
         for at, (request, start, count) in enumerate(scheduled):
             self.requests[request] = SimpleNamespace(num_computed_tokens=start)
             self.input_batch.req_id_to_index[request] = at
