@@ -216,7 +216,7 @@ def test_the_verifier_of_three_models_has_the_files_of_each() -> None:
     assert [f"weightwarden-{table.pop('name')}" for table in tables] == list(SERVERS[THREE])
     for table in tables:
         assert table.keys() == {"model", "policy", "public-key", "archives"}
-        assert {f"--{key}" for key in table} <= set(OF_ONE_MODEL.values())
+        assert {f"--{key}" for key in table} <= set(OF_ONE_MODEL)
         for value in table.values():
             [path] = value if isinstance(value, list) else [value]
             assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), path

@@ -36,7 +36,7 @@ SETTINGS = (
     "arXiv 2511.02620",
     "what the rate is at most (95%, were tokens independent)",
 )
-README_SETTINGS = ("(vLLM 0.32 on a CPU", "with 95% intervals", "every engine at temperature 0")
+README_SETTINGS = ("(vLLM 0.32 on a CPU", "with 95% intervals")
 """Fragments of the pages whose numbers say how something was measured, or what is supported."""
 NOT_KEPT = (
     "13,167 tokens, all of them judged, had 0.039%",
