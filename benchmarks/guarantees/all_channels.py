@@ -39,7 +39,7 @@ from weightwarden.verifier.statistics.traffic import Traffic
 TOKENS_PER_DAY = 1e12
 WEIGHTS_BYTES = 1e12
 VOCABULARY = 49_152
-PACES = ("4/200", "8/300", "8/400")
+PACES = ("4/200", "8/400", "16/800")
 END_BITS = -float(np.log2(1 - UNASKED_END_SHARE)) + CODED_BITS
 """Charge of an end as requested, with the information that the tokens are coded, bits."""
 

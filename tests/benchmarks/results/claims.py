@@ -441,7 +441,7 @@ def _all_channels() -> Iterator[Claim]:
     yield said("*Ends* and *refusals* ({:.1%} of the requests) are what they are charged", refusals)
     yield said("`verify estimate` at {:g} tokens a day, with nothing gambled.", TOKENS_PER_DAY)
     yield said("{:,} answers with a mean of {:.0f} tokens", answers, mean)
-    for pace in ("8/300", "8/400"):
+    for pace in ("8/400", "16/800"):
         slot, underruns = facts[f"{pace} slot_bits"], facts[f"{pace} underrun_bits"]
         yield said(
             f"At {pace} an answer has {{:.1f}} bits for its start slot, and {{:.1f}} for its underruns", slot, underruns
