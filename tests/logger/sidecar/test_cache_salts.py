@@ -56,7 +56,7 @@ def test_no_salt_is_sent_without_api_keys_to_other_engines_or_if_it_is_off(
 ) -> None:
     key = {"x-api-key": ALICE}
     keyless = settings_in(tmp_path, model_folder, upstream.url)
-    engine = keyless.engine.model_copy(update={"name": "sglang", "sampler": "sglang"})
+    engine = keyless.engine.model_copy(update={"name": "sglang", "version": "0.5.23", "sampler": "sglang"})
     for settings in (
         keyless,
         settings_in(tmp_path, model_folder, upstream.url, api_keys=key_file, cache_salt="off"),

@@ -327,7 +327,7 @@ def test_an_inference_server_that_would_give_its_own_is_warned_of(
 ) -> None:
     settings = settings_in(tmp_path, model_folder, shared_upstream.url, logprobs_url=f"{shared_upstream.url}/")
     with running(settings) as sidecar:
-        assert "--logprobs-url is the inference server" in sidecar.await_event("warning")["why"]
+        assert "--logprobs-url is an inference server" in sidecar.await_event("warning")["why"]
 
 
 def test_metrics_count_what_the_trusted_server_reads(

@@ -29,7 +29,7 @@ def traffic() -> tuple[Logits, list[Record], KnownReplayer, Policy]:
     records = [answer(SCHEME, logits[i], i, 500 + 31 * i, SETTINGS[i % 3], rng) for i in range(RECORDS)]
     replayer = KnownReplayer(logits + rng.normal(0, 0.01, logits.shape).astype(np.float32))
     limits = CalibrationLimits(max_dangerous_rate=0.002, max_unsafe_rate=0.01)
-    return logits, records, replayer, calibrate(replayer, records[:CALIBRATION], limits).policy
+    return logits, records, replayer, calibrate(replayer, records[:CALIBRATION], limits, unlisted_engine=True).policy
 
 
 def lengths(policy: Policy, replayer: KnownReplayer, records: list[Record]) -> tuple[FloatArray, FloatArray]:
