@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
@@ -120,3 +121,11 @@ class DirectModel:
 
 def _best(values: list[float]) -> int:
     return max(range(len(values)), key=values.__getitem__)
+
+
+def require_harness() -> None:
+    """Skip the test unless the harness is wanted: it has 38 packages of its own, and needs minutes."""
+    if "WEIGHTWARDEN_HARNESS" not in os.environ:
+        pytest.skip(
+            "WEIGHTWARDEN_HARNESS is not set: .venv-clients needs tests/clients/harness-requirements.txt for it"
+        )
