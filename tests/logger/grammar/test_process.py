@@ -18,7 +18,7 @@ from tests.logger.grammar.examples import EXAMPLES, PERSON
 from weightwarden.extras import MissingExtra, how_to_add
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.grammar.errors import GrammarRefused, GrammarsClosed, GrammarsWaiting, GrammarTooSlow
-from weightwarden.logger.grammar.process import GrammarProcess
+from weightwarden.logger.grammar.process import QUICK_SECONDS, GrammarProcess
 from weightwarden.logger.grammar.turns import Turns
 
 V = 49_152
@@ -40,11 +40,12 @@ def fork_server() -> psutil.Process:
     return max(servers, key=lambda one: one.create_time())
 
 
-def awaited_worker(seconds: float) -> psutil.Process:
-    """A worker that has used so much processor time."""
+def second_attempt() -> psutil.Process:
+    """The worker of a second attempt, which is stopped in it: the test decides when it goes on."""
     for _ in range(3000):
         for worker in fork_server().children():
-            if sum(worker.cpu_times()[:2]) >= seconds:
+            if sum(worker.cpu_times()[:2]) > QUICK_SECONDS + 0.1:
+                worker.suspend()
                 return worker
         time.sleep(0.01)
     raise AssertionError("no worker is busy")
@@ -62,7 +63,7 @@ def test_a_grammar_that_takes_too_long_is_refused_and_the_refusal_is_remembered(
 
 
 def test_a_quick_grammar_does_not_wait_for_slow_ones(model_folder: Path) -> None:
-    own = GrammarProcess(model_folder, V, seconds=1.0)
+    own = GrammarProcess(model_folder, V)
     own.check("json", PERSON)
     order: list[str] = []
 
@@ -74,14 +75,14 @@ def test_a_quick_grammar_does_not_wait_for_slow_ones(model_folder: Path) -> None
     threads = [threading.Thread(target=slow, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
-    awaited_worker(0.4)  # one is in its second attempt
+    first = second_attempt()
     own.check("regex", "[a-z]{3}")
     order.append("quick")
+    first.resume()
     for thread in threads:
         thread.join()
     own.close()
-    assert order.index("quick") <= 1
-    assert order.count("slow") == 3
+    assert order == ["quick", "slow", "slow", "slow"]
 
 
 def test_of_too_many_slow_grammars_the_last_is_turned_away(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,10 +96,11 @@ def test_of_too_many_slow_grammars_the_last_is_turned_away(model_folder: Path, m
     process.start()
     thread = threading.Thread(target=slow)
     thread.start()
-    awaited_worker(0.4)  # it is in its second attempt
+    first = second_attempt()
     with pytest.raises(GrammarsWaiting):
         process.check(*SLOW[1])
     process.check("json", PERSON)
+    first.resume()
     thread.join()
     process.close()
 
@@ -114,7 +116,9 @@ def test_a_killed_worker_is_a_refusal_for_its_grammar_alone(own: GrammarProcess)
     own.check("json", PERSON)
     thread = threading.Thread(target=slow)
     thread.start()
-    awaited_worker(0.4).send_signal(signal.SIGSEGV)
+    first = second_attempt()
+    first.send_signal(signal.SIGSEGV)
+    first.resume()
     thread.join()
     assert refused == ["the grammar needs too much memory, or ends its compiler"]
     own.check("regex", "[a-z]{4}")
@@ -149,7 +153,7 @@ def test_all_end_when_the_parent_is_killed(model_folder: Path) -> None:
         import sys, threading
         from pathlib import Path
         sys.path[:0] = {sys.path!r}
-        from weightwarden.logger.grammar.process import GrammarProcess
+        from weightwarden.logger.grammar.process import QUICK_SECONDS, GrammarProcess
         process = GrammarProcess(Path({str(model_folder)!r}), {V}, seconds=60)
         process.check("regex", "a")
         threading.Thread(target=process.check, args={SLOW[0]!r}, daemon=True).start()
