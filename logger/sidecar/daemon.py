@@ -72,6 +72,7 @@ async def serve(
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # objects loaded until now live to the end: the collector can skip them
     metrics = Metrics()
+    metrics.workers.set(1)
     metrics.log_size.set_function(lambda: sidecar.log.size)
     engine = settings.engine
     metrics.engine_info.labels(engine.name, engine.version, engine.sampler, engine.profile or "").set(1)
