@@ -56,6 +56,7 @@ async def serve(
     settings = sidecar.settings
     prepare(events)
     metrics = Metrics()
+    metrics.workers.set(1)
     metrics.log_size.set_function(lambda: sidecar.log.size)
     engine = settings.engine
     metrics.engine_info.labels(engine.name, engine.version, engine.sampler, engine.profile or "").set(1)
@@ -182,7 +183,7 @@ async def _in_workers(
     links = None if gate_watch.gated is None else gate_watch.gated.links
     pool = WorkerPool(sidecar, issuer, replicas, pooled, metrics, events, links)
     if settings.metrics is not None:
-        _serve_metrics(stack, settings.metrics, pooled)
+        _serve_metrics(stack, settings.metrics, pooled.registry)
     await stack.enter_async_context(background(recorder.retry(), events))
     checks = _checks(sidecar, replicas, metrics, events, pool.published)
     await stack.enter_async_context(background(checks.watch(), events))
