@@ -40,6 +40,7 @@ from benchmarks.results.tables.sidecar_cost import (
 )
 from benchmarks.sidecar.clients import CHATS
 from benchmarks.sidecar.measures import Beginning, beginning, steady, token_way
+from benchmarks.sidecar.rounds import Numbers, in_rounds, median_ratio
 from benchmarks.sidecar.servers import Server, servers
 
 PACE = 20
@@ -51,21 +52,6 @@ WAY_TOKENS = 100
 SERVERS = ("direct", "pass-through", "sidecar")
 WAYS = (*SERVERS, *CHATS)
 MEASURES = ("steady", "beginning", "token-way")
-
-
-class Numbers(click.ParamType[list[int]]):
-    """Numbers from 1 on, with commas between them."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
-        try:
-            numbers = [int(one) for one in str(value).split(",")]
-        except ValueError:
-            numbers = []
-        if not numbers or min(numbers) < 1:
-            self.fail(f"{value!r} is not numbers from 1 on, such as 1,16,64", param, ctx)
-        return numbers
 
 
 @click.command(help=__doc__)
@@ -129,10 +115,10 @@ def steady_rows(
     running: Mapping[str, Server], ways: Sequence[str], streams: int, seconds: float, rounds: int
 ) -> list[SteadyRow]:
     """The rows of one number of streams."""
-    found = _rounds(ways, rounds, lambda way: steady(_server(running, way), way, streams, seconds))
+    found = in_rounds(ways, rounds, lambda way: steady(_server(running, way), way, streams, seconds))
 
     def over(way: str, base: str) -> float:
-        return _ratio(found[way], found[base], lambda one: one.tokens_per_second)
+        return median_ratio(found[way], found[base], lambda one: one.tokens_per_second)
 
     return [
         SteadyRow(
@@ -151,7 +137,7 @@ def beginning_rows(
     running: Mapping[str, Server], ways: Sequence[str], requests: int, rounds: int
 ) -> list[BeginningRow]:
     """The rows of one number of requests."""
-    found = _rounds(ways, rounds, lambda way: beginning(_server(running, way), way, requests, SLOW_PACE))
+    found = in_rounds(ways, rounds, lambda way: beginning(_server(running, way), way, requests, SLOW_PACE))
 
     def first(share: float) -> Callable[[Beginning], float]:
         return lambda one: 1e3 * float(np.quantile(one.first_s, share))
@@ -162,8 +148,8 @@ def beginning_rows(
             requests=requests,
             first_p50_ms=median(map(first(0.5), found[way])),
             first_p99_ms=median(map(first(0.99), found[way])),
-            p50_of_proxy=_ratio(found[way], found["pass-through"], first(0.5)),
-            p99_of_proxy=_ratio(found[way], found["pass-through"], first(0.99)),
+            p50_of_proxy=median_ratio(found[way], found["pass-through"], first(0.5)),
+            p99_of_proxy=median_ratio(found[way], found["pass-through"], first(0.99)),
             processor_ms=median(one.processor_ms for one in found[way]),
         )
         for way in ways
@@ -178,7 +164,7 @@ def token_way_rows(running: Mapping[str, Server], streams: int, rounds: int) -> 
         p50, p99 = 1e3 * np.quantile(seconds, [0.5, 0.99])
         return float(p50), float(p99)
 
-    found = _rounds(SERVERS, rounds, quantiles)
+    found = in_rounds(SERVERS, rounds, quantiles)
 
     def added(way: str, at: int) -> float:
         return float(median(one[at] - base[at] for one, base in zip(found[way], found["direct"], strict=True)))
@@ -198,20 +184,6 @@ def token_way_rows(running: Mapping[str, Server], streams: int, rounds: int) -> 
 
 def _server(running: Mapping[str, Server], way: str) -> Server:
     return running.get(way, running["sidecar"])
-
-
-def _rounds(ways: Sequence[str], rounds: int, measured: Callable[[str], Any]) -> dict[str, list[Any]]:
-    """The measurements of each way, in rounds of all ways."""
-    found: dict[str, list[Any]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way in ways:
-            found[way].append(measured(way))
-    return found
-
-
-def _ratio(one: Sequence[Any], base: Sequence[Any], figure: Callable[[Any], float]) -> float:
-    """The median of the ratios within a round."""
-    return float(median(figure(mine) / figure(its) for mine, its in zip(one, base, strict=True)))
 
 
 def _give(

@@ -121,13 +121,16 @@ def token_way(server: Server, source: Server, way: str, streams: int, tokens: in
             answer.ask(request(way, number, tokens, pace))
             await asyncio.sleep(pace / 1e3 / streams)
         await all_ended(answers)
-        async with aiohttp.ClientSession() as session, session.get(f"{source.url}/sent") as response:
-            sent = json.loads(await response.read())
+        times = [answer.token_times() for answer in answers]
+        fewest = min(map(len, times))
+        assert fewest >= tokens, f"{way}: {fewest} of {tokens} tokens came"
+        sent: dict[str, list[float]] = {}
+        while any(str(number) not in sent for number in numbers):  # each process of the upstream knows its own
+            async with aiohttp.ClientSession() as session, session.get(f"{source.url}/sent") as response:
+                sent |= json.loads(await response.read())
         under_way: list[float] = []
-        for answer, number in zip(answers, numbers, strict=True):
-            times = answer.token_times()
-            assert len(times) >= tokens, f"{way}: {len(times)} of {tokens} tokens came"
-            under_way += [took - left for took, left in zip(times, sent[str(number)], strict=False)]
+        for came, number in zip(times, numbers, strict=True):
+            under_way += [took - left for took, left in zip(came, sent[str(number)], strict=False)]
         return under_way
 
     return uvloop.run(run())

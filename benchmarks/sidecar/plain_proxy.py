@@ -1,11 +1,13 @@
 """A proxy on the sidecar's own libraries that only passes bytes through: the baseline of the sidecar.
 
-python -m benchmarks.sidecar.plain_proxy PORT UPSTREAM
+python -m benchmarks.sidecar.plain_proxy PORT UPSTREAM [PROCESSES]
 """
 
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
 import uvicorn
@@ -13,6 +15,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
+
+from benchmarks.sidecar.side_by_side import serve_side_by_side
 
 
 def application(upstream: str) -> Starlette:
@@ -39,13 +43,11 @@ def application(upstream: str) -> Starlette:
     return Starlette(routes=[Route("/v1/completions", proxy, methods=["POST"])], lifespan=lifespan)
 
 
+def serve(upstream: str, listening: socket.socket) -> None:
+    """Serve a listening socket until SIGTERM."""
+    config = uvicorn.Config(application(upstream), loop="uvloop", http="httptools", access_log=False, log_level="error")
+    uvicorn.Server(config).run([listening])
+
+
 if __name__ == "__main__":
-    uvicorn.run(
-        application(sys.argv[2]),
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="error",
-    )
+    serve_side_by_side(partial(serve, sys.argv[2]), int(sys.argv[1]), int(sys.argv[3]) if sys.argv[3:] else 1)

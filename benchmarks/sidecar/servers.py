@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,26 +51,42 @@ class Server:
 @contextmanager
 def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Iterator[dict[str, Server]]:
     """The upstream ("direct"), the proxy ("pass-through") and the sidecar before it, by name."""
-    names = ("direct", "pass-through", "sidecar")
-    ports = [free_port() for _ in names]
-    urls = [f"http://127.0.0.1:{port}" for port in ports]
-    logs = [scratch / f"{name}.log" for name in names]
+    source, proxy, sidecar = (free_port() for _ in range(3))
+    url = f"http://127.0.0.1:{source}"
     longest = ("--max-model-len", str(ANSWER_TOKENS))
-    commands = (
-        ["benchmarks.sidecar.token_source", str(ports[0])],
-        ["benchmarks.sidecar.plain_proxy", str(ports[1]), urls[0]],
-        sidecar_command(scratch, urls[0], ports[2], *longest, *options, log_url=log_url),
-    )
-    processes = [started(command, log) for command, log in zip(commands, logs, strict=True)]
+    commands = {
+        "direct": (source, ["benchmarks.sidecar.token_source", str(source)]),
+        "pass-through": (proxy, ["benchmarks.sidecar.plain_proxy", str(proxy), url]),
+        "sidecar": (sidecar, sidecar_command(scratch, url, sidecar, *longest, *options, log_url=log_url)),
+    }
+    with running(scratch, commands) as found:
+        yield found
+
+
+@contextmanager
+def running(scratch: Path, commands: Mapping[str, tuple[int, Sequence[str]]]) -> Iterator[dict[str, Server]]:
+    """Servers that listen, by name, until the end of the context.
+
+    Args:
+        scratch: the folder of their stderr, NAME.log each.
+        commands: port, module and arguments of each.
+
+    Raises:
+        ChildProcessError: one did not start.
+    """
+    logs = {name: scratch / f"{name}.log" for name in commands}
+    processes = {name: started(command, logs[name]) for name, (_, command) in commands.items()}
     try:
-        for port, process, log in zip(ports, processes, logs, strict=True):
-            await_port(port, process, log)
-        pids = [process.pid for process in processes]
-        yield {name: Server(url, psutil.Process(pid)) for name, url, pid in zip(names, urls, pids, strict=True)}
+        for name, (port, _) in commands.items():
+            await_port(port, processes[name], logs[name])
+        yield {
+            name: Server(f"http://127.0.0.1:{port}", psutil.Process(processes[name].pid))
+            for name, (port, _) in commands.items()
+        }
     finally:
-        for process in processes:
+        for process in processes.values():
             process.terminate()
-        for process in processes:
+        for process in processes.values():
             process.wait(60)
 
 

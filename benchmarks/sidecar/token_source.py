@@ -1,18 +1,21 @@
 """An inference server without computation: vLLM's wire form, one event a token, as fast as possible or at a pace.
 
 At a pace, it stores the time at which it sent each token of each request, so that a client can compute the latency of
-each. `GET /sent` gives these times, by the request's number, and forgets them.
+each. `GET /sent` gives these times, by the request's number, and forgets them; of several processes, one answers.
 
-    python -m benchmarks.sidecar.token_source PORT
+    python -m benchmarks.sidecar.token_source PORT [PROCESSES]
 """
 
 import asyncio
 import json
+import socket
 import sys
 import time
 from typing import Any
 
 import uvloop
+
+from benchmarks.sidecar.side_by_side import BACKLOG, serve_side_by_side
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n"
 FIRST_ID = 300
@@ -107,10 +110,12 @@ class Source:
                 await asyncio.sleep(0)
 
 
-async def main(port: int) -> None:
-    server = await asyncio.start_server(Source().serve, "127.0.0.1", port, backlog=512)
+async def main(listening: socket.socket) -> None:
+    server = await asyncio.start_server(Source().serve, sock=listening, backlog=BACKLOG)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    serve_side_by_side(
+        lambda listening: uvloop.run(main(listening)), int(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else 1
+    )
