@@ -56,7 +56,6 @@ async def serve(
     settings = sidecar.settings
     prepare(events)
     metrics = Metrics()
-    metrics.workers.set(1)
     metrics.log_size.set_function(lambda: sidecar.log.size)
     engine = settings.engine
     metrics.engine_info.labels(engine.name, engine.version, engine.sampler, engine.profile or "").set(1)

@@ -27,7 +27,7 @@ from weightwarden.logger.sidecar.whole_answers import WholeBodies
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """What answers requests.
+    """The objects that answer requests.
 
     Attributes:
         service: the service.

@@ -40,7 +40,7 @@ from weightwarden.text import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What makes the seeds and ids of a process its own.
+    """The secret and the names from which a process makes seeds and ids.
 
     Attributes:
         seed_key: the seed key.
