@@ -37,11 +37,11 @@ from weightwarden.logger.sidecar.logprobs_check import logprobs_findings
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.same_answers import check_same_answers
+from weightwarden.logger.sidecar.serving_parts import sends_cache_salts
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import (
     is_web_url,
     secret_files,
-    sends_cache_salts,
     sends_grammars,
     unlisted_engine,
     warnings,

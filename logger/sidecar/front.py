@@ -19,7 +19,7 @@ from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.readiness import Readiness
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.service import Service
-from weightwarden.logger.sidecar.startup import ServingParts
+from weightwarden.logger.sidecar.serving_parts import ServingParts
 from weightwarden.logger.sidecar.upstream.client import Upstream
 from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
 from weightwarden.logger.sidecar.whole_answers import WholeBodies

@@ -3,29 +3,23 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from weightwarden.logger.files.private import read_secret, require_distinct
-from weightwarden.logger.model.adapter import read_adapters
+from weightwarden.logger.files.private import require_distinct
 from weightwarden.logger.record import Engine
 from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
-from weightwarden.logger.serving.api_keys import ApiKeys
-from weightwarden.logger.sidecar.cache_salts import CacheSalts
 from weightwarden.logger.sidecar.cors import ANY, Cors
 from weightwarden.logger.sidecar.errors import SettingsError
-from weightwarden.logger.sidecar.grammar_gate import GrammarGate
-from weightwarden.logger.sidecar.log.call_ids import CallIds
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import recover
-from weightwarden.logger.sidecar.log.request_ids import RequestIds
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
 from weightwarden.logger.sidecar.log.witness_client import checked_url
-from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.sidecar.serving_parts import Identity, ServingParts, serving_parts
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import NONCE_BYTES, MarkFile, mark_path
@@ -36,53 +30,6 @@ from weightwarden.logger.tlog.cosignature import WitnessKeys
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.sampler.known_engines import unlisted
 from weightwarden.text import printable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """The secret and the names from which a process makes seeds and ids.
-
-    Attributes:
-        seed_key: the seed key.
-        origin: the log's name.
-        nonce: random bytes of this start, or of a worker's, so that no other start issues the same ids.
-    """
-
-    seed_key: bytes
-    origin: str
-    nonce: bytes
-
-    def __repr__(self) -> str:
-        return f"<Identity in {self.origin}>"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServingParts:
-    """The parts that serve requests, without the log. They are opened and checked before the first request.
-
-    Attributes:
-        settings: the settings, with limits for the model's context.
-        model: the served model.
-        grammars: gate of the requests' grammars.
-        api_keys: the clients' keys, or None.
-        upstream_key: API key for the server, or None.
-        logprobs_key: API key for the trusted server of log probabilities, or None.
-        request_ids: issuer of request ids.
-        call_ids: issuer of the ids of tool calls.
-        cache_salts: issuer of the salts of the server's prefix cache.
-        clock: Unix time, seconds. It may jump: only stamps, and the age of seeds kept for retries, depend on it.
-    """
-
-    settings: Settings
-    model: ServedModel
-    grammars: GrammarGate
-    api_keys: ApiKeys | None
-    upstream_key: str | None
-    logprobs_key: str | None
-    request_ids: RequestIds
-    call_ids: CallIds
-    cache_salts: CacheSalts
-    clock: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +116,6 @@ def names_adapters(engine: Engine) -> bool:
     return engine.name.lower() == "vllm"
 
 
-def sends_cache_salts(settings: Settings) -> bool:
-    """True if requests to the server have a salt of its prefix cache: for each API key one, in vLLM's form."""
-    is_vllm = settings.engine.name.lower() == "vllm"
-    return is_vllm and settings.api_keys is not None and settings.cache_salt == "tenant"
-
-
 def secret_files(settings: Settings) -> dict[str, Path | None]:
     """The files of secrets by their options. Each needs a secret of its own."""
     return {
@@ -250,50 +191,6 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
                 clock=clock,
             ),
             recovered=recover(log),
-        )
-
-
-@contextmanager
-def serving_parts(
-    settings: Settings, identity: Identity, clock: Callable[[], float] = time.time
-) -> Iterator[ServingParts]:
-    """The parts that serve requests, in the main process or in a worker.
-
-    Raises:
-        KeyFileError: a key file cannot be used.
-        SettingsError: an adapter has the model's name.
-        ModelError: the model folder or an adapter cannot be used.
-        MissingExtra: there is a grammar backend, and llguidance is not installed.
-    """
-    api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
-    upstream_key = None if settings.upstream_key is None else read_secret(settings.upstream_key)
-    adapters = read_adapters(settings.adapters, settings.adapter_folders)
-    if settings.upstream_model in adapters:
-        raise SettingsError(f"adapter: {printable(settings.upstream_model)} is the model's name on the server")
-    logprobs_key = None if settings.logprobs_key is None else read_secret(settings.logprobs_key)
-    model = ServedModel.load(
-        settings.model_dir,
-        name=settings.model_name,
-        context_length=settings.max_model_len,
-        chat_template=settings.chat_template,
-        neutral_defaults=settings.neutral_defaults,
-        tool_parser=settings.tool_parser,
-        reasoning_parser=settings.reasoning_parser,
-        adapters=adapters,
-    )
-    salted = api_keys if sends_cache_salts(settings) else None
-    with closing(GrammarGate.open(settings.grammar_backend, settings.model_dir, model.vocabulary)) as grammars:
-        yield ServingParts(
-            settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
-            model=model,
-            grammars=grammars,
-            api_keys=api_keys,
-            upstream_key=upstream_key,
-            logprobs_key=logprobs_key,
-            request_ids=RequestIds(identity.seed_key, identity.origin, identity.nonce),
-            call_ids=CallIds(identity.seed_key, identity.origin, identity.nonce),
-            cache_salts=CacheSalts(identity.seed_key, identity.origin, salted),
-            clock=clock,
         )
 
 

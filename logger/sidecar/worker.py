@@ -18,7 +18,7 @@ from weightwarden.logger.sidecar.event_loop import background, prepare
 from weightwarden.logger.sidecar.front import Front, front
 from weightwarden.logger.sidecar.http_server import HttpServer, server_config
 from weightwarden.logger.sidecar.metrics import Metrics
-from weightwarden.logger.sidecar.startup import Identity, serving_parts
+from weightwarden.logger.sidecar.serving_parts import Identity, serving_parts
 from weightwarden.logger.sidecar.worker_start import WorkerStart
 from weightwarden.logger.sidecar.workers.link import Kind, Link
 from weightwarden.logger.sidecar.workers.pooled_metrics import snapshot
