@@ -156,10 +156,10 @@ def worker_rows(
     direct = ways[0]
 
     def measured(way: Way) -> Measured:
-        server = servers[str(way)]
-        throughput = steady(server, way.name, streams, seconds)
+        server, source = servers[str(way)], servers[str(direct)]
+        throughput = steady(server, source, way.name, streams, seconds)
         begun = beginning(server, way.name, streams, SLOW_PACE).first_s
-        under_way = token_way(server, servers[str(direct)], way.name, streams, WAY_TOKENS, PACE)
+        under_way = token_way(server, source, way.name, streams, WAY_TOKENS, PACE)
         return Measured(
             throughput.tokens_per_second, throughput.processor_us, p50_and_p99_ms(begun), p50_and_p99_ms(under_way)
         )
