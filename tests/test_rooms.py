@@ -21,7 +21,7 @@ ROOMS = {
     "logger/sidecar": (
         ("errors", "limits", "metrics", "prompts", "reading", "logprobs"),
         ("wire", "log", "upstream"),
-        ("constraints", "model"),
+        ("constraints", "model", "workers"),
     ),
     "verifier": (
         ("columns", "errors", "types", "statistics", "audit_selection", "http_client", "egress"),

@@ -1,4 +1,4 @@
-"""What more worker processes bring: the sidecar, and a plain proxy with as many processes, by number of streams.
+"""Benchmark of worker processes: the sidecar, and a plain proxy with as many processes, by number of streams.
 
 The three measures are those of `benchmarks.sidecar.cost`, of completions. *Steady*: tokens a second of endless answers,
 from an upstream that draws as fast as it is read. *First token*: time to the first token of as many requests as

@@ -245,6 +245,15 @@ _OPTIONS = (
         help="Remove sealed records from the log's database, except those of this many newest archives, once their"
         " archives were checked. Default: all stay.",
     ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        metavar="COUNT",
+        help="Number of processes that answer requests, on one address and with one log. A worker that ends is"
+        " replaced. The limits of choices and connections are those of one worker.",
+    ),
     _limit("--max-concurrent", click.IntRange(1), 256, "COUNT", "Largest number of choices under way."),
     _limit("--max-connections", click.IntRange(1), 1024, "COUNT", "Largest number of open connections."),
     _limit(
@@ -357,6 +366,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         checkpoint_every=given["checkpoint_every"],
         seal_every=given["seal_every"],
         keep_sealed=given["keep_sealed"],
+        workers=given["workers"],
         limits=Limits(
             concurrent=given["max_concurrent"],
             connections=given["max_connections"],

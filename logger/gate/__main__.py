@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 from contextlib import suppress
+from itertools import count
 
 from weightwarden.logger.gate.connection import ClientSide, GateSettings
 from weightwarden.logger.gate.tls import tls_context
@@ -22,7 +23,10 @@ NICENESS = -10
 async def serve(listening: socket.socket, settings: GateSettings, tls: ssl.SSLContext | None) -> None:
     """Serve until the standard input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: ClientSide(settings, loop), sock=listening, ssl=tls, backlog=2048)
+    turns = count()
+    server = await loop.create_server(
+        lambda: ClientSide(settings, loop, next(turns)), sock=listening, ssl=tls, backlog=2048
+    )
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     sys.stdout.write("listening\n")
@@ -35,7 +39,7 @@ def main() -> None:
     """Run."""
     given = json.loads(sys.argv[1])
     listening = socket.socket(fileno=given["descriptor"])
-    settings = GateSettings(link=given["link"], tick=given["tick"], send=given["send"])
+    settings = GateSettings(links=tuple(given["links"]), tick=given["tick"], send=given["send"])
     context = None if given["certificate"] is None else tls_context(given["certificate"], given["key"])
     with suppress(OSError):
         os.nice(NICENESS)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,12 +17,12 @@ class GateSettings:
     """Settings of the gate.
 
     Attributes:
-        link: path of the Unix socket on which the sidecar listens.
+        links: paths of the Unix sockets on which the sidecar listens, one for each of its processes.
         tick: time between two ticks, seconds.
         send: seconds that a client may leave unread what it is sent.
     """
 
-    link: str
+    links: tuple[str, ...]
     tick: float
     send: float
 
@@ -32,8 +33,15 @@ class ClientSide(asyncio.Protocol):
     Bytes of the client go on at once. Bytes for the client leave on their moments.
     """
 
-    def __init__(self, settings: GateSettings, loop: asyncio.AbstractEventLoop) -> None:
-        self._settings, self._loop = settings, loop
+    def __init__(self, settings: GateSettings, loop: asyncio.AbstractEventLoop, turn: int = 0) -> None:
+        """A connection that is not made yet.
+
+        Args:
+            settings: the gate's settings.
+            loop: the event loop.
+            turn: number of the connection. They take the links in turn, whatever load the server puts on them.
+        """
+        self._settings, self._loop, self._turn = settings, loop, turn
         self._client: asyncio.Transport | None = None
         self._link: asyncio.Transport | None = None
         self._early: list[bytes] = []
@@ -56,10 +64,13 @@ class ClientSide(asyncio.Protocol):
         self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        try:
-            await self._loop.create_unix_connection(lambda: _SidecarSide(self), self._settings.link)
-        except OSError:
-            self.link_lost()
+        links = self._settings.links
+        for after in range(len(links)):
+            with suppress(OSError):  # nobody listens there: the next process has it
+                link = links[(self._turn + after) % len(links)]
+                await self._loop.create_unix_connection(lambda: _SidecarSide(self), link)
+                return
+        self.link_lost()
 
     def data_received(self, data: bytes) -> None:
         if self._arrived is None:

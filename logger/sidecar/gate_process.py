@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,40 +11,42 @@ from pathlib import Path
 from weightwarden.logger.gate.tls import tls_context
 from weightwarden.logger.release import Pace
 from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.listening import listening_socket
 from weightwarden.logger.sidecar.settings import Settings
 
 START_SECONDS = 30.0
 """Longest time until the gate listens."""
 LINK = "link"
-"""Name of the socket of the links, in a folder that only this user may enter."""
+"""Begin of the names of the links' sockets, in a folder that only this user may enter."""
 
 
 class GateProcess:
     """A gate on the sidecar's address. Its socket listens from the beginning, and takes connections once started.
 
     Attributes:
-        link: path of the Unix socket on which the sidecar must listen.
+        links: paths of the Unix sockets on which the sidecar must listen, one for each process that answers requests.
         lost: the end of the process, once it was started.
     """
 
-    def __init__(self, settings: Settings, pace: Pace, folder: str) -> None:
+    def __init__(self, settings: Settings, pace: Pace, folder: str, processes: int = 1) -> None:
         """A gate that is not started.
 
         Args:
             settings: the sidecar's settings.
             pace: the pace of release.
-            folder: a folder for the socket of the links, which only this user may enter.
+            folder: a folder for the sockets of the links, which only this user may enter.
+            processes: number of processes that answer requests.
 
         Raises:
             SettingsError: the address is taken, or the TLS files cannot be used.
         """
         self._settings, self._pace = settings, pace
-        self.link = str(Path(folder) / LINK)
+        self.links = tuple(str(Path(folder) / f"{LINK}-{at}") for at in range(processes))
         self.lost: asyncio.Task[int] | None = None
         self._process: asyncio.subprocess.Process | None = None
         if settings.tls_certificate is not None:
             check_tls(settings)
-        self._listening = _listening(settings)
+        self._listening = listening_socket(settings)
 
     async def start(self) -> None:
         """Start the process, and wait until it takes connections.
@@ -56,7 +57,7 @@ class GateProcess:
         certificate, key = self._settings.tls_certificate, self._settings.tls_key
         given = {
             "descriptor": self._listening.fileno(),
-            "link": self.link,
+            "links": self.links,
             "tick": self._pace.seconds,
             "send": self._settings.limits.send,
             "certificate": None if certificate is None else str(certificate),
@@ -90,14 +91,14 @@ class GateProcess:
 
 
 @asynccontextmanager
-async def gate(settings: Settings, pace: Pace) -> AsyncIterator[GateProcess]:
+async def gate(settings: Settings, pace: Pace, processes: int = 1) -> AsyncIterator[GateProcess]:
     """A gate, which is ended with the block.
 
     Raises:
         SettingsError: the address is taken, or the TLS files cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="weightwarden-gate-") as folder:
-        process = GateProcess(settings, pace, folder)
+        process = GateProcess(settings, pace, folder, processes)
         try:
             yield process
         finally:
@@ -116,13 +117,3 @@ def check_tls(settings: Settings) -> None:
         raise SettingsError(
             f"TLS: certificate or key cannot be used: {error.strerror or type(error).__name__}"
         ) from None
-
-
-def _listening(settings: Settings) -> socket.socket:
-    """The socket for clients."""
-    host, port = settings.listen.host, settings.listen.port
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family, backlog=2048)
-    except OSError:
-        raise SettingsError("cannot listen there: the address is taken, or not one of this host") from None

@@ -1,5 +1,7 @@
 """Prometheus metrics of the sidecar. Labels have few, fixed values."""
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from weightwarden.logger.serving.build_versions import build_versions
@@ -70,6 +72,7 @@ class Metrics:
         self.log_writable = Gauge(
             "weightwarden_sidecar_log_writable", "Whether the last write to the log succeeded.", registry=self.registry
         )
+        self.log_writable.set(math.nan)  # unknown in a process that does not write
         self.unsealed_records = Gauge(
             "weightwarden_sidecar_unsealed_records", "Records that are in no archive.", registry=self.registry
         )
@@ -169,5 +172,11 @@ class Metrics:
             "weightwarden_sidecar_first_token_seconds",
             "Time from a request to its first token's release.",
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.workers = Gauge("weightwarden_sidecar_workers", "Processes that answer clients.", registry=self.registry)
+        self.worker_ends = Counter(
+            "weightwarden_sidecar_worker_ends",
+            "Worker processes that ended unasked.",
             registry=self.registry,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from math import floor
 
 from weightwarden.logger.serving.event_log import Events
@@ -15,20 +16,41 @@ FIRST_SECONDS = 1.0
 SILENT = "does not say in time what it serves"
 
 
+@dataclass(frozen=True)
 class Readiness:
     """The reason why no request can be served now, in fixed words, answered from memory.
 
-    A timer checks the inference servers. The result of a check is published on the timer's next tick, whenever the
-    server answered, and holds until the tick after that. No client causes a check, and no server can choose the
-    moment at which the state changes: it chooses one of two states a tick. Of several servers one that is ready is
-    enough, so that together they choose no more. A server's fault is reported to the operator alone. The cause why the
-    log cannot be written is the sidecar's own finding.
+    Of several servers one that is ready is enough, so that together they choose one of two states a tick. A server's
+    fault is reported to the operator alone. The cause why the log cannot be written is the sidecar's own finding.
+
+    Attributes:
+        service: its `stopping` means not ready.
+        recorder: its `failing` means not ready.
+        replicas: the servers.
+    """
+
+    service: Service
+    recorder: DraftRecorder
+    replicas: Replicas
+
+    def __call__(self) -> str | None:
+        if self.service.stopping:
+            return "stopping"
+        if self.recorder.failing:
+            return f"the log cannot be written: {self.recorder.cause}"
+        return "the inference server is not ready" if self.replicas.unfit else None
+
+
+class ServerChecks:
+    """A timer that checks the inference servers.
+
+    The result of a check is published on the timer's next tick, whenever the server answered, and holds until the tick
+    after that. No client causes a check, and no server can choose the moment at which the state changes: it chooses
+    one of two states a tick.
     """
 
     def __init__(
         self,
-        service: Service,
-        recorder: DraftRecorder,
         replicas: Replicas,
         events: Events,
         metrics: Metrics,
@@ -36,30 +58,23 @@ class Readiness:
         period: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        published: Callable[[], object] = lambda: None,
     ) -> None:
-        """A readiness that is negative until the first check.
+        """A timer before its first check.
 
         Args:
-            service: its `stopping` means not ready.
-            recorder: its `failing` means not ready.
             replicas: the servers that are checked.
             events: the operator's log.
             metrics: the operator's metrics.
             period: seconds between two ticks.
             clock: the event loop's clock, seconds.
             sleep: waits so many seconds.
+            published: is called once results are published.
         """
-        self._service, self._recorder, self._replicas, self._events = service, recorder, replicas, events
+        self._replicas, self._events = replicas, events
         self._period, self._clock, self._sleep = period, clock, sleep
-        self._metrics = metrics
+        self._metrics, self._published = metrics, published
         self._named = False
-
-    def __call__(self) -> str | None:
-        if self._service.stopping:
-            return "stopping"
-        if self._recorder.failing:
-            return f"the log cannot be written: {self._recorder.cause}"
-        return "the inference server is not ready" if self._replicas.unfit else None
 
     async def watch(self) -> None:
         """Check the servers at every tick. Never returns."""
@@ -79,6 +94,7 @@ class Readiness:
         for replica, unfit in zip(self._replicas.all, found, strict=True):
             self._publish(replica, unfit)
         self._metrics.upstream_up.set(not self._replicas.unfit)
+        self._published()
 
     def _result(self, asking: "asyncio.Future[str | None]") -> str | None:
         """The result of a check, which is given up if it is not done."""

@@ -29,7 +29,7 @@ from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.log.call_ids import CallIds
 from weightwarden.logger.sidecar.log.draw import draw_digest
 from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
-from weightwarden.logger.sidecar.log.seeds import Issued, SeedIssuer
+from weightwarden.logger.sidecar.log.seeds import Issued, Seeds
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.paced_answers import PacedAnswers
 from weightwarden.logger.sidecar.release_ticks import Ticks
@@ -55,7 +55,7 @@ class Service:
     choice_runner: ChoiceRunner
     recorder: DraftRecorder
     engine: Engine
-    issuer: SeedIssuer
+    issuer: Seeds
     limits: Limits
     metrics: Metrics
     call_ids: CallIds

@@ -63,6 +63,7 @@ class Settings:
         checkpoint_every: seconds between checkpoints.
         seal_every: seconds between archives.
         keep_sealed: number of newest archives whose records stay in the log's database, or None for all.
+        workers: number of processes that answer requests. With 1 the main process does so itself.
         limits: limits for clients and server.
     """
 
@@ -111,6 +112,7 @@ class Settings:
     checkpoint_every: float = 60.0
     seal_every: float = 3600.0
     keep_sealed: int | None = None
+    workers: int = 1
     limits: Limits = field(default_factory=Limits)
 
     @property

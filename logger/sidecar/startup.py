@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -39,44 +39,75 @@ from weightwarden.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
-class SidecarParts:
-    """The parts of a sidecar that are opened and checked before the first request.
+class Identity:
+    """The secret and the names from which a process makes seeds and ids.
+
+    Attributes:
+        seed_key: the seed key.
+        origin: the log's name.
+        nonce: random bytes of this start, or of a worker's, so that no other start issues the same ids.
+    """
+
+    seed_key: bytes
+    origin: str
+    nonce: bytes
+
+    def __repr__(self) -> str:
+        return f"<Identity in {self.origin}>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingParts:
+    """The parts that serve requests, without the log. They are opened and checked before the first request.
 
     Attributes:
         settings: the settings, with limits for the model's context.
         model: the served model.
         grammars: gate of the requests' grammars.
-        signers: keys of the log.
         api_keys: the clients' keys, or None.
         upstream_key: API key for the server, or None.
         logprobs_key: API key for the trusted server of log probabilities, or None.
-        log: writer of the log.
-        checkpointer: signs checkpoints and seals archives.
-        witness_keys: the listed witnesses, or None without witnesses.
-        issuer: makes the issuer of seeds over a store.
         request_ids: issuer of request ids.
         call_ids: issuer of the ids of tool calls.
         cache_salts: issuer of the salts of the server's prefix cache.
-        recovered: number of drafts of an earlier process that were made records.
         clock: Unix time, seconds. It may jump: only stamps, and the age of seeds kept for retries, depend on it.
     """
 
     settings: Settings
     model: ServedModel
     grammars: GrammarGate
-    signers: tuple[SigningKey, ...]
     api_keys: ApiKeys | None
     upstream_key: str | None
     logprobs_key: str | None
-    log: LogWriter
-    checkpointer: Checkpointer
-    witness_keys: WitnessKeys | None
-    issuer: Callable[[SeedStore], SeedIssuer]
     request_ids: RequestIds
     call_ids: CallIds
     cache_salts: CacheSalts
-    recovered: int
     clock: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, kw_only=True)
+class SidecarParts(ServingParts):
+    """The parts of a sidecar's main process.
+
+    Attributes:
+        identity: what its seeds and ids are made from.
+        signers: keys of the log.
+        log: writer of the log.
+        checkpointer: signs checkpoints and seals archives.
+        witness_keys: the listed witnesses, or None without witnesses.
+        nonces: nonce of every start, by its number.
+        issuer: makes the issuer of seeds over a store.
+        recovered: number of drafts of an earlier process that were made records.
+    """
+
+    identity: Identity
+    signers: tuple[SigningKey, ...]
+    log: LogWriter
+    checkpointer: Checkpointer
+    witness_keys: WitnessKeys | None
+    nonces: dict[int, bytes]
+    issuer: Callable[[SeedStore], SeedIssuer]
+    recovered: int
 
     def folders(self) -> dict[str, Path]:
         """The local folders to which the sidecar writes: of the log, of its mark, and for archives."""
@@ -176,28 +207,12 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
     if len({key.name for key in signers}) != 1:
         raise SettingsError("one or more signing keys of one log are needed")
     require_log(signers[0].name)
-    seed_key = read_seed_key(settings.seed_key)
-    api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
+    origin, nonce = signers[0].name, secrets.token_bytes(NONCE_BYTES)
+    identity = Identity(seed_key=read_seed_key(settings.seed_key), origin=origin, nonce=nonce)
     witness_keys = _witness_keys(settings)
-    upstream_key = None if settings.upstream_key is None else read_secret(settings.upstream_key)
-    adapters = read_adapters(settings.adapters, settings.adapter_folders)
-    if settings.upstream_model in adapters:
-        raise SettingsError(f"adapter: {printable(settings.upstream_model)} is the model's name on the server")
-    logprobs_key = None if settings.logprobs_key is None else read_secret(settings.logprobs_key)
-    model = ServedModel.load(
-        settings.model_dir,
-        name=settings.model_name,
-        context_length=settings.max_model_len,
-        chat_template=settings.chat_template,
-        neutral_defaults=settings.neutral_defaults,
-        tool_parser=settings.tool_parser,
-        reasoning_parser=settings.reasoning_parser,
-        adapters=adapters,
-    )
-    origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)
     with (
-        closing(GrammarGate.open(settings.grammar_backend, settings.model_dir, model.vocabulary)) as grammars,
+        serving_parts(settings, identity, clock) as parts,
         MarkFile(path, origin) as mark,
         LogWriter.open(settings.log, origin=origin) as log,
     ):
@@ -214,33 +229,70 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         reader = LogReader(settings.log)
         if settings.archives is not None:
             ready_folder(reader, settings.archives)
-        nonce = secrets.token_bytes(NONCE_BYTES)
         start = log.start(nonce)
         mark.begin(start, nonce)
+        nonces = reader.starts() | {start: nonce}
         yield SidecarParts(
-            settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
-            model=model,
-            grammars=grammars,
+            **{one.name: getattr(parts, one.name) for one in fields(parts)},
+            identity=identity,
             signers=signers,
-            api_keys=api_keys,
-            upstream_key=upstream_key,
-            logprobs_key=logprobs_key,
             log=log,
             checkpointer=checkpointer,
             witness_keys=witness_keys,
+            nonces=nonces,
             issuer=partial(
                 SeedIssuer,
-                seed_key,
+                identity.seed_key,
                 origin,
-                nonces=reader.starts() | {start: nonce},
+                nonces=nonces,
                 start=start,
                 left_open=reader.open_seeds(),
                 clock=clock,
             ),
-            request_ids=RequestIds(seed_key, origin, nonce),
-            call_ids=CallIds(seed_key, origin, nonce),
-            cache_salts=CacheSalts(seed_key, origin, api_keys if sends_cache_salts(settings) else None),
             recovered=recover(log),
+        )
+
+
+@contextmanager
+def serving_parts(
+    settings: Settings, identity: Identity, clock: Callable[[], float] = time.time
+) -> Iterator[ServingParts]:
+    """The parts that serve requests, in the main process or in a worker.
+
+    Raises:
+        KeyFileError: a key file cannot be used.
+        SettingsError: an adapter has the model's name.
+        ModelError: the model folder or an adapter cannot be used.
+        MissingExtra: there is a grammar backend, and llguidance is not installed.
+    """
+    api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
+    upstream_key = None if settings.upstream_key is None else read_secret(settings.upstream_key)
+    adapters = read_adapters(settings.adapters, settings.adapter_folders)
+    if settings.upstream_model in adapters:
+        raise SettingsError(f"adapter: {printable(settings.upstream_model)} is the model's name on the server")
+    logprobs_key = None if settings.logprobs_key is None else read_secret(settings.logprobs_key)
+    model = ServedModel.load(
+        settings.model_dir,
+        name=settings.model_name,
+        context_length=settings.max_model_len,
+        chat_template=settings.chat_template,
+        neutral_defaults=settings.neutral_defaults,
+        tool_parser=settings.tool_parser,
+        reasoning_parser=settings.reasoning_parser,
+        adapters=adapters,
+    )
+    salted = api_keys if sends_cache_salts(settings) else None
+    with closing(GrammarGate.open(settings.grammar_backend, settings.model_dir, model.vocabulary)) as grammars:
+        yield ServingParts(
+            settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
+            model=model,
+            grammars=grammars,
+            api_keys=api_keys,
+            upstream_key=upstream_key,
+            logprobs_key=logprobs_key,
+            request_ids=RequestIds(identity.seed_key, identity.origin, identity.nonce),
+            call_ids=CallIds(identity.seed_key, identity.origin, identity.nonce),
+            cache_salts=CacheSalts(identity.seed_key, identity.origin, salted),
             clock=clock,
         )
 
@@ -269,6 +321,11 @@ def _check(settings: Settings) -> None:
             f"grammar-backend: grammars are sent to vLLM only, not to {printable(settings.engine.name)}"
         )
     require_distinct(secret_files(settings))
+    if settings.workers > 1 and settings.release_tick is not None:
+        raise SettingsError(
+            "workers: with release-tick all answers of a tick leave in one order, which one process alone can keep; use"
+            " release-pace, or one worker"
+        )
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
 

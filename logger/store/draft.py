@@ -1,6 +1,6 @@
 """Drafts: answers under way, durable token by token, until each becomes one record of the log."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -13,6 +13,7 @@ from weightwarden.logger.store.stamps import stored_stamp
 from weightwarden.logger.store.tree import stored_bytes
 
 TOKEN_BYTES = 4
+_ORDER, _TOKENS = (DRAFT_TOKENS.c.draft, DRAFT_TOKENS.c.at), DRAFT_TOKENS.c.tokens
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,22 @@ def first_free(connection: Connection) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def left_behind(connection: Connection) -> dict[int, LeftDraft]:
-    """All drafts in the database, by number.
+def left_behind(connection: Connection, numbers: Collection[int] | None = None) -> dict[int, LeftDraft]:
+    """Drafts in the database, by number.
+
+    Args:
+        connection: a connection.
+        numbers: numbers of the drafts, or None for all.
 
     Raises:
         LogCorrupt: tokens of a draft are missing.
     """
-    drafts = connection.execute(select(DRAFT.c.id, DRAFT.c.payload, DRAFT.c.request_id, DRAFT.c.begun)).all()
+    asked, held = select(DRAFT.c.id, DRAFT.c.payload, DRAFT.c.request_id, DRAFT.c.begun), select(*_ORDER, _TOKENS)
+    if numbers is not None:
+        asked, held = asked.where(DRAFT.c.id.in_(numbers)), held.where(DRAFT_TOKENS.c.draft.in_(numbers))
+    drafts = connection.execute(asked).all()
     tokens: dict[int, bytes] = {draft.id: b"" for draft in drafts}
-    order = (DRAFT_TOKENS.c.draft, DRAFT_TOKENS.c.at)
-    for number, at, some in connection.execute(select(*order, DRAFT_TOKENS.c.tokens).order_by(*order)):
+    for number, at, some in connection.execute(held.order_by(*_ORDER)):
         if at * TOKEN_BYTES != len(tokens[number]):
             raise LogCorrupt(f"tokens of draft {number} are missing before position {at}")
         tokens[number] += stored_bytes(some, f"draft {number}")

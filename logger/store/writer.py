@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from itertools import count
 from typing import cast
@@ -220,21 +220,43 @@ class LogWriter:
             payload: its record, without tokens.
             stamp: its request, and the time of its begin.
         """
-        return Draft(self._durably, next(self._drafts), payload, stamp)
+        return Draft(self._durably, self.new_draft(), payload, stamp)
 
-    def drafts(self) -> dict[int, LeftDraft]:
-        """The drafts that an earlier process left, by number.
+    def new_draft(self) -> int:
+        """A number that no draft has."""
+        return next(self._drafts)
+
+    def drafts(self, numbers: Collection[int] | None = None) -> dict[int, LeftDraft]:
+        """The drafts that another process left, by number.
+
+        Args:
+            numbers: their numbers, or None for all in the log.
 
         Raises:
             LogUnreadable: the database cannot be read.
             LogCorrupt: tokens of a draft are missing.
         """
         with LOG_DATABASE.failures_named(self._url), self._engine.connect() as connection:
-            return left_behind(connection)
+            return left_behind(connection, numbers)
 
     def end_draft(self, draft: int, payload: bytes, stamp: RequestStamp | None = None) -> "Future[int | None]":
         """The future of a draft that is made a record: its index once it is durable, or None for an ended draft."""
         return self._submitted(Entry(payload, draft, stamp))
+
+    def submit(self, changes: Sequence[Change]) -> "list[asyncio.Future[int | None]]":
+        """The futures of changes, of this event loop, in their order. The caller bounds how many wait.
+
+        Raises:
+            LogClosed: the writer was closed.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = [Pending(change, loop.create_future(), loop) for change in changes]
+        with self._state:
+            if self._closing:
+                raise LogClosed(f"{shown(self._url)}: closed")
+            self._waiting.extend(waiting)
+        self._wake_later(loop)
+        return [cast("asyncio.Future[int | None]", pending.future) for pending in waiting]
 
     async def _durably(self, change: Change) -> int | None:
         """The result of a change, once it is durable."""
@@ -254,10 +276,13 @@ class LogWriter:
         except LogClosed:
             slot.release()
             raise
+        self._wake_later(loop)
+        return future
+
+    def _wake_later(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop not in self._waking:
             self._waking.add(loop)
             loop.call_soon(self._wake, loop)
-        return future
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the committing thread, once all tasks of this turn of the loop have added their changes."""

@@ -143,6 +143,7 @@ CASES: dict[str, Case] = {
         before=9,
         labels={"reason": "stalled"},
     ),
+    "WeightwardenWorkerEnds": _gauge(f"{S}worker_ends_total", "0 0 1x30", "1x30", at=5, before=1, instance="a"),
 }
 
 

@@ -77,6 +77,18 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+class KnownCause(Exception):
+    """A failure in another process, which has told its cause.
+
+    Attributes:
+        cause: the cause, a key of `ADVICE`.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause if cause in ADVICE else "other"
+
+
 def cause_of(error: BaseException) -> str:
     """The cause of a failure: a key of `ADVICE`."""
     for one in _chain(error):
@@ -100,6 +112,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _direct_cause(error: BaseException) -> str | None:
     """The cause that an error itself names."""
+    if isinstance(error, KnownCause):
+        return error.cause
     for kind, cause in _BY_CLASS:
         if isinstance(error, kind):
             return cause

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import numpy as np
 
@@ -14,9 +15,8 @@ from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.log.trouble import Trouble
 from weightwarden.logger.sidecar.metrics import Metrics
-from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.draft import Draft
-from weightwarden.logger.store.errors import LogBusy, LogClosed, LogForked, LogWriteError
+from weightwarden.logger.store.errors import LogClosed, LogForked, LogWriteError
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.text.ending import Ending
 
@@ -59,12 +59,16 @@ def _segments(asked: Record, tokens: int, forced: int) -> list[Segment] | None:
     return [*segments, Segment(kind="sampled", tokens=rest)] if rest else segments
 
 
-def recover(log: LogWriter) -> int:
-    """Make records of the drafts of an earlier process, and return their number.
+def recover(log: LogWriter, drafts: Collection[int] | None = None) -> int:
+    """Make records of the drafts of another process, which has ended, and return their number.
 
     Each keeps its request id. Its time is that of the answer's begin, since the end is unknown. The forced tokens of a
     draft are those of the record that it had when they were put in. A draft whose last tokens came with the end of the
     answer, which was on its way at a pace, becomes the record of the whole answer.
+
+    Args:
+        log: the writer.
+        drafts: numbers of the drafts; those that have become records are left out. None for all in the log.
 
     Raises:
         LogWriteError: a record cannot be written.
@@ -73,7 +77,7 @@ def recover(log: LogWriter) -> int:
         LogUnreadable: the database cannot be read.
         RecordEncodingError: a draft is no record.
     """
-    left = log.drafts()
+    left = log.drafts(drafts)
     for number, draft in left.items():
         asked = decode_record(draft.payload)
         ids = np.frombuffer(draft.tokens, TOKEN_DTYPE).tolist()
@@ -84,15 +88,23 @@ def recover(log: LogWriter) -> int:
     return len(left)
 
 
+class DraftLog(Protocol):
+    """A log for drafts, in this process or behind a link (`LogWriter`)."""
+
+    def draft(self, payload: bytes, stamp: RequestStamp | None = None) -> Draft:
+        """A new draft."""
+
+    async def reserve_seeds(self, number: int) -> int:
+        """The first of so many seed counters."""
+
+
 class DraftRecorder:
     """Keeper of drafts, which makes records of them. It repeats failed writes until the log can be written.
 
     Used within one event loop.
     """
 
-    def __init__(
-        self, log: LogWriter, metrics: Metrics, events: Events, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, log: DraftLog, metrics: Metrics, events: Events, clock: Callable[[], float] = time.time) -> None:
         self._log, self._metrics, self._clock = log, metrics, clock
         self._trouble = Trouble("log", events)
         metrics.log_writable.set_function(lambda: float(not self.failing))
@@ -134,44 +146,18 @@ class DraftRecorder:
             LogForked: the database lost what the writer confirmed.
             LogClosed: the writer was closed.
         """
-        with self._noticed():
+        with self.noticed():
             await draft.extend(tokens, None if so_far is None else encode_record(so_far))
 
     @contextmanager
-    def _noticed(self) -> Iterator[None]:
+    def noticed(self) -> Iterator[None]:
+        """A write to the log. A failure is reported, and counted."""
         try:
             yield
         except LOG_FAILURES as error:
             self._trouble.begin(error)
             self._metrics.log_failures.inc()
             raise
-
-    async def reserve_seeds(self, number: int) -> int:
-        """The first of so many reserved seed counters (`LogWriter.reserve_seeds`).
-
-        Raises:
-            LogWriteError: the reservation cannot be written.
-            LogForked: the database lost what the writer confirmed.
-            LogClosed: the writer was closed.
-        """
-        with self._noticed():
-            return await self._log.reserve_seeds(number)
-
-    async def open_seeds(self, seeds: Sequence[OpenSeed]) -> None:
-        """Record seeds of requests that are not complete (`LogWriter.open_seeds`).
-
-        Raises:
-            LogWriteError: the seeds cannot be written.
-            LogForked: the database lost what the writer confirmed.
-            LogClosed: the writer was closed.
-        """
-        with self._noticed():
-            await self._log.open_seeds(seeds)
-
-    def close_seeds(self, counters: Sequence[int]) -> None:
-        """Forget open seeds. A seed that stays open is only issued again to an equal request after a restart."""
-        with suppress(LogBusy, LogClosed):
-            self._log.close_seeds(counters)
 
     async def end(self, draft: Draft, record: Record) -> int | None:
         """Make a draft a record, and wait until it is durable. Cancellation does not stop the write.
@@ -193,7 +179,7 @@ class DraftRecorder:
     async def _end(self, draft: Draft, payload: bytes, ending: Ending) -> int | None:
         now = self._now()
         try:
-            with self._noticed():
+            with self.noticed():
                 index = await draft.end(payload, now)
         except LOG_FAILURES:
             self._unwritten.append((draft, payload, now, ending))

@@ -65,7 +65,7 @@ def seed_of(key: bytes, origin: str, nonce: bytes, counter: int, choices: int = 
 
 
 class SeedStore(Protocol):
-    """Store of counters and open seeds (`DraftRecorder`)."""
+    """Store of counters and open seeds (`LogSeeds`)."""
 
     async def reserve_seeds(self, number: int) -> int:
         """The first of so many counters, which are never handed out again."""
@@ -109,6 +109,19 @@ class Issued:
         if recording is None:
             return False
         return not recording.done() or recording.cancelled() or recording.exception() is not None
+
+
+class Seeds(Protocol):
+    """Seeds of requests, from an issuer in this process or behind a link (`SeedIssuer`)."""
+
+    async def issue(self, requests: Sequence[bytes]) -> Issued:
+        """The counters of a request's prompts."""
+
+    def end(self, issued: Issued, *, complete: bool) -> None:
+        """Forget the seeds of a request that completed, or keep those of another one for its retry."""
+
+    def seed(self, issued: OpenSeed, choices: int = 1) -> int:
+        """The seed of a counter."""
 
 
 class SeedIssuer:

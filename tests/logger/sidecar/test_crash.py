@@ -25,7 +25,6 @@ from weightwarden.logger.store.reader import LogReader
 
 pytestmark = pytest.mark.slow
 
-KILLS = 21
 STREAMS = 12
 
 
@@ -89,16 +88,17 @@ def records_of_log(log: str) -> dict[tuple[int, ...], Record]:
     return by_prompt
 
 
+@pytest.mark.parametrize(("workers", "kills"), [(1, 21), (3, 7)])
 def test_a_killed_sidecar_loses_no_token_that_any_client_received(
-    tmp_path: Path, model_folder: Path, upstream: Upstream
+    tmp_path: Path, model_folder: Path, upstream: Upstream, workers: int, kills: int
 ) -> None:
     upstream.answer = quick
     tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-    config = config_file(tmp_path, model_folder, upstream.url)
+    config = config_file(tmp_path, model_folder, upstream.url, workers=workers)
     rng = random.Random(7)
     all_received: list[Received] = []
     log = ""
-    for kill in range(KILLS):
+    for kill in range(kills):
         process = started(config)
         log = process.log
         clients = Clients(process.url, kill)
@@ -124,7 +124,7 @@ def test_a_killed_sidecar_loses_no_token_that_any_client_received(
             seen += answer.tokens
             cut_off += record.stop_reason == "logger"
     assert seen > 1000
-    assert cut_off >= KILLS
+    assert cut_off >= kills
     stamps = dict(LogReader(log).stamps())
     assert [stamps[at].request_id for at in range(len(records))] == ["-".join(map(str, prompt)) for prompt in records]
     seeds = [record.seed for record in records.values()]

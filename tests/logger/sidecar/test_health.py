@@ -160,7 +160,7 @@ def test_versions_free_space_and_the_state_of_log_and_server_are_there(settings:
         for folder in ("log", "mark", "archives"):
             free = os.statvfs(settings.archives or "")
             assert 0 < found["free_bytes", folder] <= free.f_blocks * free.f_frsize
-        assert found["log_writable", ""] == found["upstream_up", ""] == 1
+        assert found["log_writable", ""] == found["upstream_up", ""] == found["workers", ""] == 1
 
 
 def test_free_space_of_a_folder_that_is_gone_is_unknown(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import Upstream
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.metrics import Metrics
-from weightwarden.logger.sidecar.readiness import FIRST_SECONDS, Readiness
+from weightwarden.logger.sidecar.readiness import FIRST_SECONDS, Readiness, ServerChecks
 from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
 
 PERIOD = 10.0
@@ -71,16 +71,11 @@ def changes(answers: list[tuple[float, str | None]]) -> tuple[list[float], int]:
 
         server: Any = SimpleNamespace(check=check, others=())
         metrics, events = Metrics(), Events(io.StringIO())
-        ready = Readiness(
-            SimpleNamespace(stopping=False),  # type: ignore[arg-type]
-            SimpleNamespace(failing=False),  # type: ignore[arg-type]
-            Replicas([Replica("a", server)], metrics, events, clock),
-            events,
-            metrics,
-            period=PERIOD,
-            clock=clock,
-            sleep=clock.sleep,
-        )
+        replicas = Replicas([Replica("a", server)], metrics, events, clock)
+        checks = ServerChecks(replicas, events, metrics, period=PERIOD, clock=clock, sleep=clock.sleep)
+        service: Any = SimpleNamespace(stopping=False)
+        recorder: Any = SimpleNamespace(failing=False)
+        ready = Readiness(service, recorder, replicas)
         seen: list[tuple[float, str | None]] = []
 
         async def receiver() -> None:
@@ -88,7 +83,7 @@ def changes(answers: list[tuple[float, str | None]]) -> tuple[list[float], int]:
                 seen.append((clock.now, ready()))
                 await clock.sleep(0.1)
 
-        tasks = [asyncio.ensure_future(work) for work in _all(ready.watch(), receiver())]
+        tasks = [asyncio.ensure_future(work) for work in _all(checks.watch(), receiver())]
         await clock.run(until=12 * PERIOD)
         for task in tasks:
             task.cancel()

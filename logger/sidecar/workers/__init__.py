@@ -1,0 +1,1 @@
+"""The link between the sidecar's main process, which has the log, and its worker processes. Imports log."""
