@@ -147,7 +147,7 @@ def token_way(server: Server, source: Server, way: str, streams: int, tokens: in
 
 
 async def _get(source: Server, path: str) -> bytes:
-    """What the upstream answers, on a connection of its own."""
+    """The upstream's answer, on a connection of its own."""
     async with aiohttp.ClientSession() as session, session.get(f"{source.url}/{path}") as response:
         return await response.read()
 

@@ -1,13 +1,13 @@
-"""Benchmark of worker processes: the sidecar, and a plain proxy with as many processes, by number of streams.
+"""The throughput and latency of the sidecar with several workers, and of a plain proxy with as many processes.
 
 The three measures are those of `benchmarks.sidecar.cost`, of completions. *Steady*: tokens a second of endless answers,
 from an upstream that draws as fast as it is read. *First token*: time to the first token of as many requests as
 streams, sent at once on connections that are open. *Added*: time from the upstream's write to the client's read at 50
 tokens a second and stream, without that of the direct way. Ways are measured in rounds, all in turn.
 
-The direct way bounds what can be seen: no way is faster for long than the upstream's processes and the one client. All
-of them need cores beside the workers. The system spreads connections by chance, so that with few streams one process
-may have most of them.
+The upstream's processes (`--sources`) and the one client bound the throughput of every way, and need cores beside the
+workers: more workers bring nothing on a machine without spare cores. The system spreads connections by chance, so that
+with few streams one process may have most of them.
 
     python -m benchmarks.sidecar.workers [--workers 1,2] [--streams 16,64,256] [--seconds 10] [--rounds 1]
         [--sources 1] [--folder FOLDER] [--option OPTION]... [--out FOLDER]
