@@ -1,4 +1,4 @@
-"""The throughput and latency of the sidecar with several workers, and of a plain proxy with as many processes.
+"""Benchmark of worker processes: the sidecar, and a plain proxy with as many processes, by number of streams.
 
 The three measures are those of `benchmarks.sidecar.cost`, of completions. *Steady*: tokens a second of endless answers,
 from an upstream that draws as fast as it is read. *First token*: time to the first token of as many requests as
