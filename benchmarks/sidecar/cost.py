@@ -115,7 +115,7 @@ def steady_rows(
     running: Mapping[str, Server], ways: Sequence[str], streams: int, seconds: float, rounds: int
 ) -> list[SteadyRow]:
     """The rows of one number of streams."""
-    found = in_rounds(ways, rounds, lambda way: steady(_server(running, way), way, streams, seconds))
+    found = in_rounds(ways, rounds, lambda way: steady(_server(running, way), running["direct"], way, streams, seconds))
 
     def over(way: str, base: str) -> float:
         return median_ratio(found[way], found[base], lambda one: one.tokens_per_second)

@@ -13,7 +13,7 @@ from benchmarks.sidecar.clients import Answer, all_ended, connected, request
 from benchmarks.sidecar.servers import ANSWER_TOKENS, Server
 
 WARM_SECONDS = 0.5
-"""Time between the last answer's first token and the measurement."""
+"""Time between the last answer's first tokens and the measurement, seconds."""
 BEGUN_TOKENS = 2
 """Tokens of an answer whose beginning is measured."""
 _numbers = count(1)
@@ -45,10 +45,17 @@ class Beginning:
     processor_ms: float
 
 
-def steady(server: Server, way: str, streams: int, seconds: float) -> Steady:
+def steady(server: Server, source: Server, way: str, streams: int, seconds: float) -> Steady:
     """Throughput of endless answers from an upstream that draws as fast as it is read, without their beginning.
 
-    The upstream counts what clients read in so many seconds, after each has had its first token. Then they leave.
+    The clients count what they read in so many seconds, after each has had more than its first token. Then they leave.
+
+    Args:
+        server: the way's server.
+        source: the upstream.
+        way: the way.
+        streams: number of streams.
+        seconds: the time that is measured, seconds.
     """
 
     async def run() -> Steady:
@@ -58,6 +65,10 @@ def steady(server: Server, way: str, streams: int, seconds: float) -> Steady:
         for answer in answers:
             await answer.begun.wait()
             answer.require_begun()
+        begun = [answer.counter.events for answer in answers]
+        while any(answer.counter.events == first for answer, first in zip(answers, begun, strict=True)):
+            await _get(source, "go")  # each process of the upstream lets its own streams go on
+            assert not any(answer.ended.is_set() for answer in answers), f"{way}: an answer ended early"
         await asyncio.sleep(WARM_SECONDS)
         loop = asyncio.get_running_loop()
         since, before, processor = loop.time(), _events(answers), server.processor_seconds()
@@ -126,14 +137,19 @@ def token_way(server: Server, source: Server, way: str, streams: int, tokens: in
         assert fewest >= tokens, f"{way}: {fewest} of {tokens} tokens came"
         sent: dict[str, list[float]] = {}
         while any(str(number) not in sent for number in numbers):  # each process of the upstream knows its own
-            async with aiohttp.ClientSession() as session, session.get(f"{source.url}/sent") as response:
-                sent |= json.loads(await response.read())
+            sent |= json.loads(await _get(source, "sent"))
         under_way: list[float] = []
         for came, number in zip(times, numbers, strict=True):
             under_way += [took - left for took, left in zip(came, sent[str(number)], strict=False)]
         return under_way
 
     return uvloop.run(run())
+
+
+async def _get(source: Server, path: str) -> bytes:
+    """The upstream's answer, on a connection of its own."""
+    async with aiohttp.ClientSession() as session, session.get(f"{source.url}/{path}") as response:
+        return await response.read()
 
 
 def _events(answers: Sequence[Answer]) -> int:

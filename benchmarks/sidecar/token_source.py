@@ -1,7 +1,9 @@
 """An inference server without computation: vLLM's wire form, one event a token, as fast as possible or at a pace.
 
 At a pace, it stores the time at which it sent each token of each request, so that a client can compute the latency of
-each. `GET /sent` gives these times, by the request's number, and forgets them; of several processes, one answers.
+each. `GET /sent` gives these times, by the request's number, and forgets them. Without a pace, a stream waits after its
+first token for `GET /go`, so that streams that go on do not hinder others from beginning. Of several processes, one
+answers, for its own streams.
 
     python -m benchmarks.sidecar.token_source PORT [PROCESSES]
 """
@@ -63,14 +65,23 @@ class Source:
     A prompt of two ids is [number of the request, milliseconds a token]; for others the seed says both (`seed_of`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds: bool = False) -> None:
+        """A server without requests.
+
+        Args:
+            holds: let a stream without a pace wait after its first token for `GET /go`.
+        """
         self.sent: dict[int, list[float]] = {}
+        self._holds = holds
+        self._go = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: one request."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             if head.startswith("get "):
+                if head.startswith("get /go"):
+                    self._let_go()
                 body = json.dumps(
                     self._taken() if head.startswith("get /sent") else {"data": [{"id": "source"}]}
                 ).encode()
@@ -87,6 +98,11 @@ class Source:
         """The times that are stored, which are forgotten."""
         sent, self.sent = self.sent, {}
         return sent
+
+    def _let_go(self) -> None:
+        """Let the streams that wait go on; those that begin from now on wait for the next time."""
+        self._go.set()
+        self._go = asyncio.Event()
 
     async def _answer(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         prompt = asked["prompt"]
@@ -106,12 +122,14 @@ class Source:
                 times.append(time.perf_counter())
             writer.write(LAST if at == count - 1 else EVENTS[at % 256])
             await writer.drain()
+            if self._holds and not pace and not at:
+                await self._go.wait()
             if not pace and at % TURN == TURN - 1:
                 await asyncio.sleep(0)
 
 
 async def main(listening: socket.socket) -> None:
-    server = await asyncio.start_server(Source().serve, sock=listening, backlog=BACKLOG)
+    server = await asyncio.start_server(Source(holds=True).serve, sock=listening, backlog=BACKLOG)
     await server.serve_forever()
 
 

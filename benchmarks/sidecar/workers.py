@@ -5,9 +5,9 @@ from an upstream that draws as fast as it is read. *First token*: time to the fi
 streams, sent at once on connections that are open. *Added*: time from the upstream's write to the client's read at 50
 tokens a second and stream, without that of the direct way. Ways are measured in rounds, all in turn.
 
-The direct way bounds what can be seen: no way is faster for long than the upstream's processes and the one client. All
-of them need cores beside the workers. The system spreads connections by chance, so that with few streams one process
-may have most of them.
+The upstream's processes (`--sources`) and the one client bound the throughput of every way, and need cores beside the
+workers: more workers bring nothing on a machine without spare cores. The system spreads connections by chance, so that
+with few streams one process may have most of them.
 
     python -m benchmarks.sidecar.workers [--workers 1,2] [--streams 16,64,256] [--seconds 10] [--rounds 1]
         [--sources 1] [--folder FOLDER] [--option OPTION]... [--out FOLDER]
@@ -156,10 +156,10 @@ def worker_rows(
     direct = ways[0]
 
     def measured(way: Way) -> Measured:
-        server = servers[str(way)]
-        throughput = steady(server, way.name, streams, seconds)
+        server, source = servers[str(way)], servers[str(direct)]
+        throughput = steady(server, source, way.name, streams, seconds)
         begun = beginning(server, way.name, streams, SLOW_PACE).first_s
-        under_way = token_way(server, servers[str(direct)], way.name, streams, WAY_TOKENS, PACE)
+        under_way = token_way(server, source, way.name, streams, WAY_TOKENS, PACE)
         return Measured(
             throughput.tokens_per_second, throughput.processor_us, p50_and_p99_ms(begun), p50_and_p99_ms(under_way)
         )

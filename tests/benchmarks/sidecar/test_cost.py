@@ -20,7 +20,7 @@ def test_ratios_are_of_one_round_and_a_chat_goes_through_the_sidecar(monkeypatch
     asked: list[tuple[str, str]] = []
     speeds = {"direct": [100.0, 10.0, 1000.0], "pass-through": [50.0, 5.0, 500.0], "chat": [25.0, 2.0, 125.0]}
 
-    def measured(server: Server, way: str, streams: int, seconds: float) -> Steady:
+    def measured(server: Server, source: Server, way: str, streams: int, seconds: float) -> Steady:
         asked.append((server.url, way))
         return Steady(speeds[way].pop(0), 2.0)
 

@@ -1,14 +1,12 @@
 """The three measures of a server, with the plain proxy and the token source as processes."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
-import psutil
 import pytest
 
 from benchmarks.free_port import free_port
 from benchmarks.sidecar.measures import beginning, steady, token_way
-from benchmarks.sidecar.servers import Server, await_port, started
+from benchmarks.sidecar.servers import Server, running
 
 
 @pytest.fixture(scope="module")
@@ -21,21 +19,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
         "direct": (source, ["benchmarks.sidecar.token_source", str(source)]),
         "pass-through": (proxy, ["benchmarks.sidecar.plain_proxy", str(proxy), url]),
     }
-    with ExitStack() as stack:
-        running = {}
-        for name, (port, command) in commands.items():
-            process = started(command, folder / name)
-            stack.callback(process.wait, 60)
-            stack.callback(process.terminate)
-            await_port(port, process, folder / name)
-            running[name] = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
-        yield running
+    with running(folder, commands) as found:
+        yield found
 
 
 @pytest.mark.parametrize("way", ["direct", "pass-through"])
 def test_steady_streams_all_get_tokens_until_their_clients_leave(servers: dict[str, Server], way: str) -> None:
     for _ in range(2):  # what the first clients left behind does not occupy the server
-        measured = steady(servers[way], way, 8, 0.1)
+        measured = steady(servers[way], servers["direct"], way, 8, 0.1)
         assert measured.tokens_per_second > 1000
         assert measured.processor_us >= 0
 
