@@ -63,9 +63,10 @@ $(CLIENTS_READY): tests/clients/requirements.txt
 	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --requirement tests/clients/requirements.txt
 	touch $@
 
-# Real clients in front of the sidecar.
+# Real clients in front of the sidecar. A test that takes ten minutes ends the run, with the stacks of all threads.
 test-clients: $(READY) $(CLIENTS_READY)
-	WEIGHTWARDEN_CLIENTS_PYTHON=$(CLIENTS_VENV)/bin/python WEIGHTWARDEN_REQUIRE_CLIENTS=1 $(BIN)/pytest -m clients tests/clients
+	OMP_NUM_THREADS=1 WEIGHTWARDEN_CLIENTS_PYTHON=$(CLIENTS_VENV)/bin/python WEIGHTWARDEN_REQUIRE_CLIENTS=1 \
+		$(BIN)/pytest -m clients -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true tests/clients
 
 test-all: test test-slow test-clients
 

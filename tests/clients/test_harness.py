@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.harness import DirectModel, harness_scores, require_harness
+from tests.clients.harness import DirectModel, harness_scores
 from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import response, scripted_upstream
 from weightwarden.logger.record import Logprobs
@@ -16,7 +16,6 @@ pytestmark = pytest.mark.clients
 
 
 def test_a_task_by_log_likelihoods_has_the_models_own_score(python: Path, model_folder: Path, tmp_path: Path) -> None:
-    require_harness()
     model = DirectModel(model_folder)
     direct = model.scores()
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.free_port import free_port
 from benchmarks.recording.vllm_server import settings_here, vllm_server
-from tests.clients.harness import DirectModel, clients_python, harness_scores, require_harness
+from tests.clients.harness import DirectModel, clients_python, harness_scores
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.vllm.commands import CONTEXT
 from weightwarden.logger.doctor.files import now_utc
@@ -110,7 +110,6 @@ def test_the_doctor_finds_it_fit_and_that_of_raw_logits_unfit(
 
 
 def test_lm_evaluation_harness_finds_the_models_own_score(sidecar: Sidecar, model_folder: Path, tmp_path: Path) -> None:
-    require_harness()
     python = clients_python()
     if not python.exists():
         pytest.skip(f"{python}: no such Python; `make test-clients` makes it")

@@ -1,15 +1,19 @@
 """lm-evaluation-harness: a multiple-choice task by log-likelihoods, as `lm_eval --model local-completions` runs it.
 
-Arguments: URL of the completions, the tokenizer's folder, the folder with the task, and the task's name.
+Arguments: URL of the completions, the tokenizer's folder, the folder with the task, the task's name, and the seconds
+after which the program ends with the stacks of its threads.
 """
 
+import faulthandler
 import json
 import sys
 
-import lm_eval
-from lm_eval.tasks import TaskManager
+url, tokenizer, folder, task, seconds = sys.argv[1:6]
+faulthandler.dump_traceback_later(float(seconds), exit=True)  # the imports are within that time, too
 
-url, tokenizer, folder, task = sys.argv[1:5]
+import lm_eval  # noqa: E402
+from lm_eval.tasks import TaskManager  # noqa: E402
+
 found = lm_eval.simple_evaluate(
     model="local-completions",
     model_args={
@@ -19,6 +23,7 @@ found = lm_eval.simple_evaluate(
         "tokenizer_backend": "huggingface",
         "max_length": 1024,
         "num_concurrent": 2,
+        "max_retries": 1,
     },
     tasks=[task],
     task_manager=TaskManager(include_path=folder, include_defaults=False),
