@@ -11,6 +11,8 @@ from weightwarden.logger.gate.connection import ClientSide, GateSettings
 
 LIVES = ("link-0", "link-2")
 """The links that somebody listens on, of three."""
+SECONDS = 20.0
+"""Longest time of what a test waits for."""
 
 
 @dataclass
@@ -57,7 +59,8 @@ async def gated(folder: Path, work: Callable[[Clients], Awaitable[None]]) -> Non
     server = await loop.create_server(lambda: ClientSide(settings, loop, next(turns)), "127.0.0.1", 0)
     try:
         clients.port = server.sockets[0].getsockname()[1]
-        await work(clients)
+        async with asyncio.timeout(SECONDS):
+            await work(clients)
     finally:
         await clients.close()
         for one in (server, *behind):
