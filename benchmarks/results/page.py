@@ -43,6 +43,7 @@ from benchmarks.results.tables.speculation import SPECULATION
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.ways_out import WAYS_OUT
+from benchmarks.results.tables.workers import WORKERS
 from benchmarks.results.tables.year import YEAR
 from weightwarden.logger.files.output import write_text
 
@@ -79,6 +80,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "sidecar-steady": SIDECAR_STEADY,
     "sidecar-beginning": SIDECAR_BEGINNING,
     "sidecar-token-way": SIDECAR_TOKEN_WAY,
+    "workers": WORKERS,
     "egress": EGRESS,
     "egress-speed": EGRESS_SPEED,
     "speculation": SPECULATION,
