@@ -74,8 +74,12 @@ def _counts(report: Report) -> Iterator[str]:
     ):
         if sum(getattr(one, name) for one in report.replicas) > whole_run:
             yield f"replicas: {name} of all servers together are more than in the whole run"
+        if sum(getattr(one, name) for one in report.adapters) > whole_run:
+            yield f"adapters: {name} of all adapters together are more than in the whole run"
     if len({one.replica for one in report.replicas}) < len(report.replicas):
         yield "replicas: a server is named twice"
+    if len({(one.adapter, one.digest) for one in report.adapters}) < len(report.adapters):
+        yield "adapters: an adapter is named twice"
     if judged > report.total_records:
         yield f"total_records: {report.total_records}, but {judged} were audited"
     named = [record.record for record in (*report.flagged, *report.unverifiable)]

@@ -349,15 +349,25 @@ class ReplaySeconds(_Part):
     total: Seconds
 
 
-class Replica(_Part):
-    """The records with a verdict that one server answered, where a sidecar has several."""
-
-    replica: Annotated[str, Field(min_length=1, max_length=256)]
+class _Counts(_Part):
     records: Count
     tokens: Count
     mismatches: Count
     dangerous: Count
     flagged: Count
+
+
+class Replica(_Counts):
+    """The records with a verdict that one server answered, where a sidecar has several."""
+
+    replica: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class AdapterRecords(_Counts):
+    """The records with a verdict that name one low-rank adapter."""
+
+    adapter: Annotated[str, Field(min_length=1, max_length=256)]
+    digest: Digest
 
 
 class Executor(_Part):
@@ -408,6 +418,7 @@ class Report(_Part):
     flagged: list[Flagged]
     unverifiable: list[Unverifiable]
     replicas: list[Replica] = []
+    adapters: list[AdapterRecords] = []
     model: str
     model_digest: Digest
     policy: PolicyIdentity

@@ -43,6 +43,10 @@ def json_report(context: Run, identity: ReportIdentity) -> str:
         "flagged": [_flagged(context, record) for record in found.flagged],
         "unverifiable": [_unverifiable(context, record) for record in found.unverifiable],
         "replicas": [{"replica": name, **asdict(counts)} for name, counts in found.summary.replicas.items()],
+        "adapters": [
+            {"adapter": name, "digest": digest, **asdict(counts)}
+            for (name, digest), counts in found.summary.adapters.items()
+        ],
         "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},
         "tokens_per_second": found.tokens / found.total_seconds,
         "executor": {"workers": context.workers, "worker_deaths": context.deaths},

@@ -10,12 +10,14 @@ from weightwarden.cli.reports.weakness import weakness
 from weightwarden.text import printable
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.record_counts import RecordCounts
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
 from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import ShownRecord
 
-SHOWN_RECORDS = 10
+SHOWN_RECORDS = SHOWN_ADAPTERS = 10
 SHOWN_TOKENS = 3
+DIGEST_PREFIX = "sha256:"
 CONTEXT_BEFORE, CONTEXT_AFTER = 8, 4
 WIDTH, INDENT = 110, "    "
 
@@ -50,6 +52,7 @@ def text_summary(context: Run) -> str:
         f" ({duration_text(found.timing.forward)} forward, {duration_text(found.timing.score)} scoring)",
         *_worker_lines(context),
         *_replica_lines(context),
+        *_adapter_lines(context),
     ]
     lines += ["", *exposure_lines(context)]
     flagged = len(found.flagged)
@@ -149,12 +152,29 @@ def _unverifiable_lines(context: Run) -> list[str]:
 
 def _replica_lines(context: Run) -> list[str]:
     """The figures of each server that records name; empty if they name none."""
-    return [
-        f"  server         {printable(name)}: {counts.records} records, {counts.tokens} tokens,"
+    return [_counts_line("server", name, counts) for name, counts in context.verification.summary.replicas.items()]
+
+
+def _adapter_lines(context: Run) -> list[str]:
+    """The figures of the adapters with the most mismatches among those that records name; empty if they name none."""
+    found = context.verification.summary.adapters
+    worst = sorted(found.items(), key=lambda one: one[1].mismatches / max(one[1].tokens, 1), reverse=True)
+    lines = [
+        _counts_line("adapter", f"{name} ({digest.removeprefix(DIGEST_PREFIX)[:8]})", counts)
+        for (name, digest), counts in worst[:SHOWN_ADAPTERS]
+    ]
+    if len(found) > SHOWN_ADAPTERS:
+        more = len(found) - SHOWN_ADAPTERS
+        lines.append(f"                 ... and {more} adapters that match as well or better (--json names all)")
+    return lines
+
+
+def _counts_line(kind: str, name: str, counts: RecordCounts) -> str:
+    return (
+        f"  {kind:<14} {printable(name)}: {counts.records} records, {counts.tokens} tokens,"
         f" exact match {100 * (1 - counts.mismatches / max(counts.tokens, 1)):.2f}%, dangerous {counts.dangerous},"
         f" flagged {counts.flagged}"
-        for name, counts in context.verification.summary.replicas.items()
-    ]
+    )
 
 
 def _worker_lines(context: Run) -> list[str]:

@@ -15,8 +15,15 @@ from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.record_counts import (
+    AdapterKey,
+    RecordCounts,
+    adapter_of,
+    counts_by,
+    merged_counts,
+    replica_of,
+)
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
-from weightwarden.verifier.verification.replica_counts import ReplicaCounts, counts_by_replica, merged_counts
 from weightwarden.verifier.verification.tally import Tally
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
@@ -167,6 +174,7 @@ class Summary:
         shown: the least plausible records, at most `SHOWN_RECORDS`, flagged or not.
         unverifiable: all records without a verdict.
         replicas: counts of the records that name the server that answered, by its name.
+        adapters: counts of the records that name an adapter, by its name and digest.
     """
 
     columns: RecordColumns
@@ -175,7 +183,8 @@ class Summary:
     flagged: list[FlaggedRecord]
     shown: list[ShownRecord]
     unverifiable: list[UnverifiableRecord]
-    replicas: dict[str, ReplicaCounts]
+    replicas: dict[str, RecordCounts]
+    adapters: dict[AdapterKey, RecordCounts]
 
     def __len__(self) -> int:
         """Number of records."""
@@ -203,7 +212,8 @@ class Summary:
                 for record in placed
                 if record.undefined is not None
             ],
-            replicas=counts_by_replica(unit.records, placed),
+            replicas=counts_by(replica_of, unit.records, placed),
+            adapters=counts_by(adapter_of, unit.records, placed),
         )
 
     @classmethod
@@ -221,6 +231,7 @@ class Summary:
             shown=[],
             unverifiable=[record],
             replicas={},
+            adapters={},
         )
 
     @classmethod
@@ -234,6 +245,7 @@ class Summary:
             shown=_worst([record for part in parts for record in part.shown]),
             unverifiable=[record for part in parts for record in part.unverifiable],
             replicas=merged_counts(part.replicas for part in parts),
+            adapters=merged_counts(part.adapters for part in parts),
         )
 
     def ordered(self) -> "Summary":

@@ -87,6 +87,23 @@ def test_a_server_of_several_that_differs_stands_out_in_the_reports(tmp_path: Pa
     assert [said[:9] for said in faults(Report.model_validate_json(json.dumps(forged)))] == ["replicas:"]
 
 
+def test_forged_counts_by_adapter_are_found(tmp_path: Path, model_folder: Path) -> None:
+    honest = write(tmp_path / "t.jsonl", records_of(GREEDY)[:1])
+    run(honest, model_folder, "--json", tmp_path / "r.json")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["adapters"] == []
+    counts = {"records": 1, "tokens": 1, "mismatches": 0, "dangerous": 0, "flagged": 0}
+    adapter = {"adapter": "poet", "digest": f"sha256:{'0' * 64}", **counts}
+    other = {**adapter, "digest": f"sha256:{'1' * 64}", "records": 0}
+
+    def said(*adapters: dict[str, Any]) -> list[str]:
+        return faults(Report.model_validate_json(json.dumps(report | {"adapters": adapters})))
+
+    assert said(adapter, other) == []
+    assert said({**adapter, "tokens": 10_000})[0].startswith("adapters: tokens of all adapters together")
+    assert "adapters: an adapter is named twice" in said(adapter, {**adapter, "records": 0, "tokens": 0})
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_one_tampered_record_among_honest_ones_is_an_alarm_that_names_it(
     tmp_path: Path, model_folder: Path, attack: str

@@ -77,3 +77,10 @@ def test_honest_answers_pass_and_those_of_another_adapter_are_flagged(
     wrong = [claimed(one, first) for one in plain] + [claimed(one, second) for one in of_first]
     wrong += [claimed(one, None) for one in of_second]
     assert flagged(verifier, wrong) == [True] * len(wrong)
+    right, mixed = (verifier.verify(records).summary.adapters for records in (honest, [*wrong, *of_first]))
+    keys = sorted((one.name, one.digest) for one in (first, second))
+    assert list(right) == list(mixed) == keys
+    assert [counts.flagged for counts in right.values()] == [0, 0]
+    assert right[first.name, first.digest].records == EACH
+    assert mixed[first.name, first.digest].records == 2 * EACH
+    assert mixed[first.name, first.digest].flagged == EACH
