@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.harness import clients_python
 from tests.clients.upstream import model
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import scripted_upstream
@@ -18,7 +19,7 @@ REQUIRED = "WEIGHTWARDEN_REQUIRE_CLIENTS"
 @pytest.fixture(scope="session")
 def python() -> Path:
     """The Python of the clients' environment (`make test-clients`)."""
-    path = Path(os.environ.get("WEIGHTWARDEN_CLIENTS_PYTHON", ROOT / ".venv-clients" / "bin" / "python"))
+    path = clients_python()
     if not path.exists():
         if os.environ.get(REQUIRED):
             pytest.fail(f"{path}: no such Python")

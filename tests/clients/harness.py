@@ -36,7 +36,7 @@ class TaskScores:
 
 def clients_python() -> Path:
     """The Python of the clients' environment (`make test-clients`), whether it is there or not."""
-    return Path(os.environ.get("WEIGHTWARDEN_CLIENTS_PYTHON", ROOT / ".venv-clients" / "bin" / "python"))
+    return ROOT / os.environ.get("WEIGHTWARDEN_CLIENTS_PYTHON", ".venv-clients/bin/python")  # used in other folders
 
 
 def harness_scores(python: Path, url: str, model_folder: Path, work: Path, key: str = "none") -> TaskScores:
