@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from benchmarks.repository import ROOT
 from benchmarks.results.table import ResultsTable
+from benchmarks.results.tables.adapters import ADAPTERS
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
 from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
@@ -80,6 +81,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "sidecar-steady": SIDECAR_STEADY,
     "sidecar-beginning": SIDECAR_BEGINNING,
     "sidecar-token-way": SIDECAR_TOKEN_WAY,
+    "adapters": ADAPTERS,
     "workers": WORKERS,
     "egress": EGRESS,
     "egress-speed": EGRESS_SPEED,
