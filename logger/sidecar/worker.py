@@ -32,9 +32,10 @@ ALONE = 3
 
 
 class Worker:
-    """A worker on its link."""
+    """A worker on its link. Used within one event loop."""
 
     def __init__(self) -> None:
+        """A worker that waits for its begin."""
         self.link = Link(self._taken, self._lost, Events())
         self._start: asyncio.Future[WorkerStart] = asyncio.get_running_loop().create_future()
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

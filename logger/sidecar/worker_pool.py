@@ -26,8 +26,8 @@ from weightwarden.logger.sidecar.workers.log_server import LogServer
 from weightwarden.logger.sidecar.workers.pooled_metrics import PooledMetrics
 from weightwarden.logger.store.mark import NONCE_BYTES
 
-SHORT_LIFE_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 30.0
-"""A worker that ended sooner is replaced after a wait, which doubles from a second up to the longest."""
+SHORT_LIFE_SECONDS, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 1.0, 30.0
+"""A worker that ended sooner is replaced after a wait, which doubles with each such end up to the longest."""
 
 
 @dataclass
@@ -133,7 +133,7 @@ class WorkerPool:
 
     async def _keep(self, worker: int) -> None:
         """Keep a worker running until the pool stops."""
-        wait, loop = 1.0, asyncio.get_running_loop()
+        wait, loop = FIRST_WAIT_SECONDS, asyncio.get_running_loop()
         listening = self._listening[worker - 1]
         while not self._stopping.is_set():
             began = loop.time()
@@ -148,10 +148,12 @@ class WorkerPool:
                 return
             self._metrics.worker_ends.inc()
             self._events.say("worker ended", worker=worker, exit_code=code, why=running.failed)
-            wait = 1.0 if loop.time() - began > SHORT_LIFE_SECONDS else min(2 * wait, LONGEST_WAIT_SECONDS)
-            if not running.listened:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), wait)
+            if loop.time() - began > SHORT_LIFE_SECONDS:
+                wait = FIRST_WAIT_SECONDS
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
     async def _life(self, worker: int) -> tuple[_Running, int]:
         """A worker from its begin to the end of what it left in the log, and its exit code."""

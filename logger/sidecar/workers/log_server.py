@@ -95,7 +95,7 @@ class LogServer:
         if results:
             self.link.send(Kind.RESULTS, b"".join(RESULT.pack(*one) for one in results))
         for ticket, error in failed.items():
-            self.link.tell(Kind.UNWRITTEN, tickets=[ticket], **told(error))
+            self.link.tell(Kind.UNWRITTEN, ticket=ticket, **told(error))
 
     async def _issue(self, number: int, requests: Sequence[str]) -> None:
         try:

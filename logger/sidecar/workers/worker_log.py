@@ -52,12 +52,11 @@ class WorkerLog:
                 future.set_result(None if result == NO_RESULT else result)
 
     def unwritten(self, content: memoryview) -> None:
-        """Take the failure of changes."""
+        """Take the failure of a change."""
         message = json.loads(bytes(content))
-        for ticket in message["tickets"]:
-            future = self._done(ticket)
-            if not future.done():
-                future.set_exception(failure(message))  # a new exception for each waiter
+        future = self._done(message["ticket"])
+        if not future.done():
+            future.set_exception(failure(message))
 
     def _done(self, ticket: int) -> "asyncio.Future[int | None]":
         self._slots.release()  # when the main process is done with it, not when the caller stops waiting

@@ -96,17 +96,14 @@ def test_a_retry_has_the_seed_of_the_request_that_failed_whichever_worker_it_ask
         yield b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 
     upstream.answer = failing
-    with running(settings_in(tmp_path, model_folder, upstream.url, workers=2)) as sidecar:
-        for _ in range(24):
-            assert asked(sidecar.url).status_code == 502
-        served = {one["worker"] for one in map(json.loads, capture(sidecar)) if one["event"] == "request"}
-        records = sidecar.await_records(24)
+    process = started(config_file(tmp_path, model_folder, upstream.url, workers=2))
+    for _ in range(24):
+        assert asked(process.url).status_code == 502
+    assert process.stop(signal.SIGTERM) == 0
+    records = records_of(process.log)
+    assert len(records) == 24
     assert len({record.seed for record in records}) == 1
-    assert served <= {1, 2}
-
-
-def capture(sidecar: Any) -> list[str]:
-    return list(sidecar.said.getvalue().splitlines())
+    assert {one["worker"] for one in events_of(process, "request")} == {1, 2}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -184,7 +181,6 @@ def test_the_workers_ignore_signals_that_are_meant_for_the_whole_service(
 
 
 def test_a_second_sidecar_cannot_join_the_address(tmp_path: Path, model_folder: Path, upstream: Upstream) -> None:
-    (tmp_path / "other").mkdir()
     with running(settings_in(tmp_path, model_folder, upstream.url, workers=2)) as sidecar:
         port = int(sidecar.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
