@@ -60,7 +60,7 @@ class Link(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(_HEAD.pack(len(payload), kind) + payload)
 
-    def tell(self, kind: Kind, **message: Any) -> None:
+    def tell(self, kind: Kind, /, **message: Any) -> None:
         """Send a frame that holds JSON."""
         self.send(kind, json.dumps(message).encode())
 

@@ -118,7 +118,7 @@ class LogServer:
             else:
                 self._say(Kind.RECORDED, number=number)
 
-    def _say(self, kind: Kind, **message: Any) -> None:
+    def _say(self, kind: Kind, /, **message: Any) -> None:
         if self.link is not None:
             self.link.tell(kind, **message)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -219,3 +220,23 @@ def test_answers_leave_at_a_pace_from_both_workers(tmp_path: Path, model_folder:
     assert len(records) == 16
     assert all(record.release is not None and record.release.pace.tokens == 8 for record in records)
     assert {one["worker"] for one in events_of(process, "request")} == {1, 2}
+
+
+def test_a_log_that_cannot_be_written_is_told_to_the_workers_and_so_is_its_end(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    process = started(config_file(tmp_path, model_folder, upstream.url, workers=2, checkpoint_every=600))
+    assert asked(process.url).status_code == 200
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    before = len(upstream.asked)
+    assert {asked(process.url).status_code for _ in range(12)} == {503}
+    assert len(upstream.asked) == before  # nothing is asked for that could not be recorded
+    failed = awaited_event(process, "log failed")
+    assert failed["cause"] == "disk full or failing"
+    resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    in_a_row = 0
+    while in_a_row < 12:  # both workers have tried again
+        in_a_row = in_a_row + 1 if asked(process.url).status_code == 200 else 0
+    assert process.stop(signal.SIGTERM) == 0
+    assert len(records_of(process.log)) >= 13
